@@ -11,6 +11,7 @@ mod idempotency;
 mod late;
 mod lock;
 mod membership;
+mod network;
 mod planted;
 mod promoted;
 mod run_once;

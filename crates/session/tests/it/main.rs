@@ -17,6 +17,7 @@ mod limits;
 mod login;
 mod logs;
 mod lost;
+mod network;
 mod orders;
 mod outage;
 mod plain;

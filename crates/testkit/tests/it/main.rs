@@ -1,6 +1,7 @@
 //! Each server is started, used, paused, killed and started again, and nothing of it stays behind.
 
 mod leftovers;
+mod network;
 mod opensearch;
 mod postgres;
 mod program;

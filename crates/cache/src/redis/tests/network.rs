@@ -1,224 +1,235 @@
-//! Every verb of the cache under every fault of the network: which outcomes are allowed, and how long a call may take.
+//! Every verb of the cache under every fault of the network: which outcomes are allowed, within what time, and what is there
+//! afterwards.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use statehouse_testkit::Direction;
-use tokio::task::JoinSet;
+use statehouse_core::{Error, Fence, Key, RaiseOptions};
+use statehouse_testkit::{Effect, NetworkSubject, network_table};
 
 use super::*;
-
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Cut,
-    /// Nothing reaches the server.
-    RequestsLost,
-    /// Everything is done and no answer comes.
-    AnswersLost,
-    /// Answers come late, and in time.
-    AnswersLate,
-    /// Each connection ends in the middle of an answer.
-    AnswersTruncated,
-    /// Each request ends in the middle.
-    RequestsTruncated,
-    /// A long and narrow way there and back.
-    Slow,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Get,
+    GetLarge,
     GetMany,
     Set,
+    SetLarge,
     SetIfAbsent,
     SetIfVersion,
+    SetUnderLease,
+    SetFenced,
     Remove,
     RemoveIfVersion,
     Touch,
     Reserve,
     Clear,
+    Raise,
     GetOrLoad,
 }
 
-const FAULTS: [Fault; 7] = [
-    Fault::Cut,
-    Fault::RequestsLost,
-    Fault::AnswersLost,
-    Fault::AnswersLate,
-    Fault::AnswersTruncated,
-    Fault::RequestsTruncated,
-    Fault::Slow,
-];
+/// One client behind the fault, and another around it.
+struct Behind {
+    cache: RedisCache,
+    around: RedisCache,
+    typed: TypedCache<u32>,
+}
 
-const VERBS: [Verb; 11] = [
-    Verb::Get,
-    Verb::GetMany,
-    Verb::Set,
-    Verb::SetIfAbsent,
-    Verb::SetIfVersion,
-    Verb::Remove,
-    Verb::RemoveIfVersion,
-    Verb::Touch,
-    Verb::Reserve,
-    Verb::Clear,
-    Verb::GetOrLoad,
-];
+/// An entry that may be there.
+struct Scene {
+    key: CacheKey,
+    version: Version,
+    lease: Option<Lease>,
+    holders: [Fence; 2],
+}
 
-impl Fault {
-    fn begin(self, proxy: &FaultProxy) {
-        match self {
-            Self::Cut => proxy.cut(),
-            Self::RequestsLost => proxy.black_hole_way(Direction::ToServer),
-            Self::AnswersLost => proxy.black_hole_way(Direction::ToClient),
-            Self::AnswersLate => proxy.delay(Direction::ToClient, Duration::from_millis(300)),
-            Self::AnswersTruncated => proxy.truncate(Direction::ToClient, 2),
-            Self::RequestsTruncated => proxy.truncate(Direction::ToServer, 10),
-            Self::Slow => {
-                for direction in [Direction::ToServer, Direction::ToClient] {
-                    proxy.delay(direction, Duration::from_millis(60));
-                    proxy.limit(direction, 50_000);
-                }
+impl NetworkSubject for Behind {
+    type Verb = Verb;
+    type Scene = Scene;
+
+    const VERBS: &'static [Verb] = &[
+        Verb::Get,
+        Verb::GetLarge,
+        Verb::GetMany,
+        Verb::Set,
+        Verb::SetLarge,
+        Verb::SetIfAbsent,
+        Verb::SetIfVersion,
+        Verb::SetUnderLease,
+        Verb::SetFenced,
+        Verb::Remove,
+        Verb::RemoveIfVersion,
+        Verb::Touch,
+        Verb::Reserve,
+        Verb::Clear,
+        Verb::Raise,
+        Verb::GetOrLoad,
+    ];
+
+    fn effect(verb: Verb) -> Effect {
+        match verb {
+            Verb::Get | Verb::GetLarge | Verb::GetMany => Effect::Reads,
+            Verb::GetOrLoad => Effect::Endures,
+            _ => Effect::Writes,
+        }
+    }
+
+    fn deadline(verb: Verb) -> u64 {
+        match verb {
+            // It reads, loads and stores.
+            Verb::GetOrLoad => 3 * 3,
+            // A write that ends what other schemas have, and one that may be repeated.
+            Verb::Get | Verb::GetMany | Verb::Raise => 3,
+            // 64 KiB are given a little more time.
+            Verb::GetLarge => 4,
+            _ => 7,
+        }
+    }
+
+    fn is_large(verb: Verb) -> bool {
+        matches!(verb, Verb::GetLarge | Verb::SetLarge)
+    }
+
+    async fn open(url: &str, around: &str) -> std::result::Result<Self, String> {
+        let namespace = namespace();
+        let mut parsed = ServiceUrl::parse("URL", url).unwrap();
+        let config = RedisConfig::from_url(&mut parsed).unwrap();
+        let client = RedisClient::open(config).await.map_err(|error| error.to_string())?;
+        let around = InRedis { url: around.to_owned(), namespace: namespace.clone(), name: "main" };
+        let typed = Caches::redis(client.clone(), &namespace).cache("typed").time_to_live(LONG).open().unwrap();
+        let cache = RedisCache::new(client, &namespace, "main", SchemaId(1)).unwrap();
+        Ok(Self { cache, around: around.cache("main").await, typed })
+    }
+
+    async fn scene(&self, verb: Verb) -> Scene {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let name = LAST.fetch_add(1, Ordering::Relaxed);
+        let (key, lock) = (key(&name.to_string()), Key::new(format!("lock/{name}")).unwrap());
+        let holders = [1, 2].map(|token| Fence::new(lock.clone(), Version::new(token)));
+        let (mut version, mut lease) = (Version::default(), None);
+        match verb {
+            Verb::SetUnderLease => {
+                let reserved = self.around.reserve_with(&key, ReserveOptions::new(LONG)).await.unwrap();
+                let Reservation::Leased(reserved) = reserved else { panic!("nothing is there") };
+                lease = Some(reserved);
+            }
+            Verb::SetIfAbsent | Verb::Reserve => {}
+            _ => version = self.around.set(&key, value("old ", verb), LONG).await.unwrap(),
+        }
+        Scene { key, version, lease, holders }
+    }
+
+    async fn run(&self, verb: Verb, scene: &Scene) -> std::result::Result<(), &'static str> {
+        let work = match verb {
+            Verb::Get | Verb::GetLarge | Verb::GetMany | Verb::Reserve | Verb::GetOrLoad => {
+                self.reads(verb, scene).await
+            }
+            Verb::Remove | Verb::RemoveIfVersion | Verb::Clear => self.ends(verb, scene).await,
+            Verb::Raise => self.cache.raise_with(&scene.holders[1], RaiseOptions::default()).await,
+            Verb::Touch => {
+                let touched = self.cache.touch(&scene.key, 2 * LONG).await;
+                touched.map(|outcome| assert_eq!(outcome, TouchOutcome::Touched(scene.version)))
+            }
+            _ => self.sets(verb, scene).await,
+        };
+        work.map_err(|error: Error| error.kind().as_str())
+    }
+
+    async fn is_done(&self, verb: Verb, scene: &Scene) -> Option<bool> {
+        let found = self.around.get(&scene.key).await.unwrap();
+        match verb {
+            Verb::Get | Verb::GetLarge | Verb::GetMany | Verb::Reserve | Verb::GetOrLoad => None,
+            Verb::Remove | Verb::RemoveIfVersion => Some(found.is_none()),
+            // One that fails may have cleared a part.
+            Verb::Clear => found.is_some().then_some(false),
+            Verb::Touch => {
+                let found = found.expect("it is there");
+                Some(found.expires.since(found.created) > LONG * 3 / 2)
+            }
+            Verb::Raise => {
+                let options = SetOptions::new(LONG).with_fence(&scene.holders[0]);
+                let late = self.around.set_with(&scene.key, value("late ", verb), options).await;
+                Some(late.is_err_and(|error| error.kind() == ErrorKind::Fenced))
+            }
+            _ => {
+                let before = matches!(verb, Verb::SetIfAbsent | Verb::SetUnderLease);
+                assert!(found.is_some() || before, "what was there before is gone");
+                Some(found.is_some_and(|found| found.value == value("new ", verb)))
             }
         }
     }
 
-    const fn is_passable(self) -> bool {
-        matches!(self, Self::AnswersLate | Self::Slow)
+    async fn is_up(&self) -> bool {
+        self.cache.health().await.is_up()
     }
 }
 
-impl Verb {
-    const fn is_write(self) -> bool {
-        !matches!(self, Self::Get | Self::GetMany | Self::GetOrLoad)
+/// Of 64 KiB, if it is large.
+fn value(text: &str, verb: Verb) -> Bytes {
+    text.repeat(if Behind::is_large(verb) { (64 << 10) / text.len() } else { 1 }).into()
+}
+
+impl Behind {
+    async fn reads(&self, verb: Verb, scene: &Scene) -> Result<()> {
+        let (cache, key) = (&self.cache, &scene.key);
+        match verb {
+            Verb::GetMany => {
+                let found = cache.get_many(&[super::key("none"), key.clone()]).await?;
+                let values: Vec<_> = found.into_iter().map(|found| found.map(|entry| entry.value)).collect();
+                assert_eq!(values, [None, Some(value("old ", verb))]);
+            }
+            Verb::Reserve => {
+                let reserved = cache.reserve_with(key, ReserveOptions::new(LONG)).await?;
+                assert!(matches!(reserved, Reservation::Leased(_)), "{reserved:?}");
+            }
+            Verb::GetOrLoad => {
+                let loaded = self.typed.get_or_load("typed", || async { Ok::<_, io::Error>(7) }).await?;
+                assert_eq!(*loaded, 7);
+            }
+            _ => assert_eq!(cache.get(key).await?.expect("it is there").value, value("old ", verb)),
+        }
+        Ok(())
     }
 
-    /// Whether it changes what is at the key `there`.
-    const fn changes(self) -> bool {
-        matches!(self, Self::Set | Self::SetIfAbsent | Self::SetIfVersion | Self::RemoveIfVersion)
+    async fn sets(&self, verb: Verb, scene: &Scene) -> Result<()> {
+        let mut options = SetOptions::new(LONG);
+        match verb {
+            Verb::SetIfAbsent => options = options.with_condition(Condition::Absent),
+            Verb::SetIfVersion => options = options.with_condition(Condition::Match(scene.version)),
+            Verb::SetUnderLease => options = options.with_lease(scene.lease.unwrap()),
+            Verb::SetFenced => options = options.with_fence(&scene.holders[0]),
+            _ => {}
+        }
+        let outcome = self.cache.set_with(&scene.key, value("new ", verb), options).await?;
+        assert!(outcome.stored().is_some_and(|version| version > scene.version), "nobody else writes");
+        Ok(())
     }
 
-    /// What went wrong, if anything did. A wrong answer panics.
-    async fn run(self, cell: &Cell) -> Option<ErrorKind> {
-        let (cache, there) = (&cell.cache, key("there"));
-        let options = SetOptions::new(LONG);
-        let value = Bytes::from_static(b"new");
-        let result = match self {
-            Self::Get => cache.get(&there).await.map(|found| assert_eq!(found.unwrap().value, "old")),
-            Self::GetMany => cache.get_many(&[key("none"), there]).await.map(|found| {
-                assert_eq!((&found[0], found[1].as_ref().unwrap().value.as_ref()), (&None, &b"old"[..]));
-            }),
-            Self::Set => cache.set(&there, value, LONG).await.map(|version| assert!(version > cell.version)),
-            Self::SetIfAbsent => {
-                let options = options.with_condition(Condition::Absent);
-                let stored = cache.set_with(&there, value, options).await;
-                stored.map(|outcome| assert_eq!(outcome, SetOutcome::Conflict(Some(cell.version))))
-            }
-            Self::SetIfVersion => {
-                let options = options.with_condition(Condition::Match(cell.version));
-                cache.set_with(&there, value, options).await.map(|outcome| assert!(outcome.stored().is_some()))
-            }
-            Self::Remove => cache.remove(&key("none")).await.map(|done| assert_eq!(done, RemoveOutcome::Absent)),
-            Self::RemoveIfVersion => {
-                let options = RemoveOptions::default().with_condition(Condition::Match(cell.version));
-                cache.remove_with(&there, options).await.map(|done| assert_eq!(done, RemoveOutcome::Removed))
-            }
-            Self::Touch => {
-                let touched = cache.touch(&there, LONG).await;
-                touched.map(|done| assert_eq!(done, TouchOutcome::Touched(cell.version)))
-            }
-            Self::Reserve => {
-                let reserved = cache.reserve_with(&key("none"), ReserveOptions::new(LONG)).await;
-                reserved.map(|done| assert!(matches!(done, Reservation::Leased(_))))
-            }
-            Self::Clear => cache.clear().await,
-            Self::GetOrLoad => {
-                let loaded = cell.typed.get_or_load("typed", || async { Ok::<_, io::Error>(7) }).await;
-                loaded.map(|value| assert!([5, 7].contains(&*value)))
-            }
+    async fn ends(&self, verb: Verb, scene: &Scene) -> Result<()> {
+        let options = match verb {
+            Verb::Clear => return self.cache.clear().await,
+            Verb::RemoveIfVersion => RemoveOptions::default().with_condition(Condition::Match(scene.version)),
+            _ => RemoveOptions::default(),
         };
-        result.err().map(|error| error.kind())
-    }
-}
-
-/// The connector's three seconds for each of its requests, of which a verb has a few, and room for a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// One client behind a network of its own.
-struct Cell {
-    proxy: FaultProxy,
-    cache: RedisCache,
-    /// The same cache, around the fault.
-    around: RedisCache,
-    typed: TypedCache<u32>,
-    version: Version,
-}
-
-impl Cell {
-    async fn new(server: &RedisServer, settings: &str) -> Self {
-        let proxy = FaultProxy::start(server.address());
-        let mut url = ServiceUrl::parse("URL", &format!("{}{settings}", proxy.url(&server.url()))).unwrap();
-        let client = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
-        let namespace = namespace();
-        let cache = RedisCache::new(client.clone(), &namespace, "main", SchemaId(1)).unwrap();
-        let typed = Caches::redis(client, &namespace).cache("typed").time_to_live(LONG).open().unwrap();
-        typed.set("typed", 5).await.unwrap();
-        let mut url = ServiceUrl::parse("URL", &server.url()).unwrap();
-        let client = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
-        let around = RedisCache::new(client, &namespace, "main", SchemaId(1)).unwrap();
-        let version = cache.set(&key("there"), Bytes::from_static(b"old"), LONG).await.unwrap();
-        Self { proxy, cache, around, typed, version }
-    }
-}
-
-fn is_allowed(fault: Fault, verb: Verb, failed: Option<ErrorKind>) -> bool {
-    match failed {
-        None => fault.is_passable() || verb == Verb::GetOrLoad,
-        Some(ErrorKind::OutcomeUnknown) => verb.is_write() && !fault.is_passable(),
-        Some(ErrorKind::Timeout | ErrorKind::Unavailable) => !fault.is_passable(),
-        // Half an answer is one that is not understood.
-        Some(ErrorKind::Unexpected) => matches!(fault, Fault::AnswersTruncated),
-        Some(_) => false,
+        assert_eq!(self.cache.remove_with(&scene.key, options).await?, RemoveOutcome::Removed);
+        Ok(())
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_verb_ends_in_time_and_as_allowed_under_every_fault_and_works_again_afterwards() {
-    let server = RedisServer::shared().await;
-    let mut cells = JoinSet::new();
-    for (fault, verb) in FAULTS.into_iter().flat_map(|fault| VERBS.map(|verb| (fault, verb))) {
-        cells.spawn(async move {
-            // Through what can be passed a verb succeeds, however late its answers are on a busy machine.
-            let cell = Cell::new(server, if fault.is_passable() { PATIENT } else { "" }).await;
-            fault.begin(&cell.proxy);
-            let begun = Instant::now();
-            let failed = verb.run(&cell).await;
-            let took = begun.elapsed();
-            assert!(is_allowed(fault, verb, failed), "{fault:?}, {verb:?}: {failed:?}");
-            assert!(fault.is_passable() || took < LIMIT, "{fault:?}, {verb:?}: took {took:?}");
-            if verb.changes() && failed.is_some_and(|kind| kind != ErrorKind::OutcomeUnknown) {
-                let found = cell.around.get(&key("there")).await.unwrap().map(|entry| entry.version);
-                assert_eq!(found, Some(cell.version), "{fault:?}, {verb:?}: {failed:?}, and it was executed");
-            }
-            cell.proxy.heal();
-            cell.proxy.reset_connections();
-            let begun = Instant::now();
-            while cell.cache.set(&key("after"), Bytes::from_static(b"x"), LONG).await.is_err() {
-                assert!(begun.elapsed() < LIMIT, "{fault:?}, {verb:?}: not healed");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert!(cell.cache.get(&key("after")).await.unwrap().is_some());
-        });
-    }
-    while let Some(cell) = cells.join_next().await {
-        cell.unwrap();
-    }
+async fn under_every_fault_of_the_network_every_verb_of_the_cache_ends_as_allowed_and_works_again_afterwards() {
+    network_table::<Behind>().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_with_a_deadline_returns_by_then() {
     const DEADLINE: Duration = Duration::from_millis(100);
-    let cell = Cell::new(RedisServer::shared().await, PATIENT).await;
-    cell.proxy.black_hole();
-    let (cache, there) = (&cell.cache, key("there"));
+    let server = RedisServer::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let behind = Behind::open(&format!("{}{PATIENT}", proxy.url(&server.url())), &server.url()).await.unwrap();
+    proxy.black_hole();
+    let (cache, there) = (&behind.cache, key("there"));
     let timed = async |name: &str, call: &mut (dyn Future<Output = bool> + Send + Unpin)| {
         let begun = Instant::now();
         assert!(call.await, "{name}: no error");

@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::cell::run;
+use super::{NetworkFault, NetworkSubject};
+
+/// How many cells run at a time. What they do is wait.
+const AT_A_TIME: usize = 24;
+
+/// Runs every verb of a service under every [fault](NetworkFault), side by side, and prints what became of each.
+///
+/// In each cell the verb ends as the fault and its [effect](super::Effect) allow, within its deadline and slack for a busy
+/// machine, while [`is_up`](NetworkSubject::is_up) answers within a second and slack, and says no where nothing answers. Then
+/// the fault ends; the verb works again; and what it was called on is as its outcome says: what was told as done is, and what
+/// was told as not done is not.
+///
+/// # Panics
+/// Naming the cells that are otherwise.
+#[expect(clippy::print_stdout, reason = "the table says how long each took")]
+pub async fn network_table<S: NetworkSubject>() {
+    let places = Arc::new(Semaphore::new(AT_A_TIME));
+    let cells = NetworkFault::ALL.into_iter().flat_map(|fault| S::VERBS.iter().map(move |verb| (fault, *verb)));
+    let running: Vec<_> = cells
+        .map(|(fault, verb)| {
+            let places = Arc::clone(&places);
+            let cell = tokio::spawn(async move {
+                let _place = places.acquire().await;
+                run::<S>(fault, verb).await
+            });
+            (fault, verb, cell)
+        })
+        .collect();
+    let mut wrong = Vec::new();
+    println!("fault, verb, outcome, took, limit, health: up and took");
+    for (fault, verb, cell) in running {
+        match cell.await {
+            Ok(Ok(line)) => println!("{line}"),
+            Ok(Err(line)) => wrong.push(line),
+            Err(panicked) => wrong.push(format!("{fault:?} {verb:?}: {panicked}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{} cells are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
