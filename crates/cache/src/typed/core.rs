@@ -164,7 +164,9 @@ impl<V: CacheValue> Core<V> {
         match &debt {
             // What is younger than the invalidation stays, but for what its server's clock may not tell.
             Debt::Key(key) => {
-                let age = asked.elapsed().saturating_sub(SKEW);
+                // A clear that one server missed takes nothing from the others that was stored since.
+                let skew = if self.kept.is_of_clear(key) { Duration::ZERO } else { SKEW };
+                let age = asked.elapsed().saturating_sub(skew);
                 let mut options = RemoveOptions::default().with_min_age(age);
                 options.deadline = deadline;
                 let _ = self.tier.remove(key, options).await?;

@@ -65,6 +65,13 @@ impl Kept {
         clear.max(debts.keys.get(key).copied())
     }
 
+    /// Whether what is owed is a part of a clear, and not the removal of this key.
+    pub(crate) fn is_of_clear(&self, key: &CacheKey) -> bool {
+        let debts = self.lock();
+        let clear = debts.clear.filter(|clear| debts.reached.get(key).is_none_or(|reached| reached < clear));
+        clear.is_some_and(|clear| debts.keys.get(key).is_none_or(|asked| *asked < clear))
+    }
+
     /// All that is to be replayed.
     pub(crate) fn all(&self) -> Vec<(Debt, Instant)> {
         let debts = self.lock();

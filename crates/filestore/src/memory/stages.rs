@@ -72,7 +72,7 @@ impl MemoryFileStore {
 
     pub(super) async fn sweep(&self, options: &SweepOptions) -> Swept {
         let (mut from, mut expired) = (Bound::Included(options.prefix.clone()), 0);
-        while let Some(next) = self.sweep_some(&options.prefix, from, &mut expired) {
+        while let Some(next) = self.sweep_some(&options.prefix, &from, &mut expired) {
             from = next;
             tokio::task::yield_now().await;
         }
@@ -80,7 +80,7 @@ impl MemoryFileStore {
     }
 
     /// Looks at a few files, since everybody waits meanwhile. Where to go on, if there are more.
-    fn sweep_some(&self, prefix: &str, from: Bound<String>, expired: &mut u64) -> Option<Bound<String>> {
+    fn sweep_some(&self, prefix: &str, from: &Bound<String>, expired: &mut u64) -> Option<Bound<String>> {
         let (mut files, now) = (self.write(), self.clock.now());
         let some = files.range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded));
         let (mut last, mut ended) = (None, Vec::new());

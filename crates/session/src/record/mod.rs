@@ -3,16 +3,18 @@
 mod attribute;
 mod attributes;
 mod change;
+mod delta;
 mod ends;
 mod format;
 mod saves;
 mod snapshot;
 mod stored;
 
-pub use self::attribute::{Attribute, AttributeName, Delta};
+pub use self::attribute::{Attribute, AttributeName};
 pub(crate) use self::attribute::{entry_size, short_type_name};
 pub use self::attributes::{Attributes, AttributesIter};
 pub use self::change::{Authority, Beyond, Limit, NewSession, Persistence, Principal, Revoke, Rotate, Rotation};
+pub use self::delta::Delta;
 #[cfg(feature = "redis")]
 pub(crate) use self::format::TOMBSTONE;
 #[cfg(any(unix, feature = "redis", test))]

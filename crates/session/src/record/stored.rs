@@ -3,9 +3,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use statehouse_core::{Stamp, Timestamp, Version};
 
-use super::attribute::{AttributeName, Delta};
+use super::attribute::AttributeName;
 use super::attributes::Attributes;
 use super::change::{Authority, NewSession, Persistence, Principal, Rotate, Rotation};
+use super::delta::Delta;
 use super::ends::Ends;
 use super::saves::{SaveId, Saves};
 use crate::token::{SessionKey, VerifierHash};

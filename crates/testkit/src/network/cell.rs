@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-use super::fault::PATIENT;
-use super::{Effect, NetworkFault, NetworkSubject};
+use super::fault::{NetworkFault, PATIENT};
+use super::subject::{Effect, NetworkSubject};
 use crate::{FaultProxy, RedisServer};
 
 /// Beyond a deadline: the machine is busy with the other cells.

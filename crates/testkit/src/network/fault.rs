@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Effect;
+use super::subject::Effect;
 use crate::{Direction, FaultProxy, RedisServer};
 
 /// What becomes of the network between a client and its server, or of the server.

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::cell::run;
-use super::{NetworkFault, NetworkSubject};
+use super::fault::NetworkFault;
+use super::subject::NetworkSubject;
 
 /// How many cells run at a time. What they do is wait.
 const AT_A_TIME: usize = 24;

@@ -22,11 +22,11 @@ pub(super) struct Clearing<'a> {
 impl<'a> Clearing<'a> {
     /// Ends the leases of a stripe, and takes note of what there is.
     pub(super) fn begin(stripe: &'a Mutex<Stripe>) -> Self {
-        // Dropped behind the lock.
-        let _leases;
         let mut own = lock(stripe);
-        _leases = mem::take(&mut own.leases);
-        Self { stripe, ring: own.ring.take(), last: own.last }
+        let (leases, ring, last) = (mem::take(&mut own.leases), own.ring.take(), own.last);
+        // Behind the lock.
+        drop((own, leases));
+        Self { stripe, ring, last }
     }
 
     #[cfg(test)]

@@ -289,7 +289,7 @@ fn a_value_that_is_dropped_may_use_the_cache() {
 
 /// The names of so many keys of one stripe.
 fn of_one_stripe(store: &Store<u64>, count: usize) -> Vec<String> {
-    let is_first = |name: &String| store.hasher.hash_one(key(name)) % STRIPES as u64 == 0;
+    let is_first = |name: &String| store.hasher.hash_one(key(name)).is_multiple_of(STRIPES as u64);
     (0..).map(|n: u32| n.to_string()).filter(is_first).take(count).collect()
 }
 

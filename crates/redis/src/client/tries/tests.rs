@@ -36,7 +36,7 @@ async fn who_has_little_time_left_takes_none_from_those_beside_it() {
         let one = |n: usize| {
             let client = client.clone();
             async move {
-                if n % 4 == 0 {
+                if n.is_multiple_of(4) {
                     let _whatever = straggler(&client, "late", left).await;
                     return Ok(0);
                 }

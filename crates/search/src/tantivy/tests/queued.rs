@@ -39,7 +39,10 @@ fn a_runtime_that_ends_keeps_no_later_write_from_its_commit() {
 
 /// A clock that holds up who looks at it, once it is told to.
 #[derive(Clone, Debug, Default)]
-struct Holding(ManualClock, Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>);
+struct Holding(ManualClock, Arc<Mutex<Option<Hold>>>);
+
+/// That somebody looks, and that they may go on.
+type Hold = (Sender<()>, Receiver<()>);
 
 impl Clock for Holding {
     fn now(&self) -> Timestamp {
