@@ -177,10 +177,7 @@ impl Server {
         let group = self.running().as_ref().map(|running| running.group);
         let processes: Vec<_> =
             group.into_iter().flat_map(|group| [vec![group], descendants(group)].concat()).collect();
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while !processes.iter().all(|process| stands(*process)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until_they_stand(&processes);
     }
 
     /// Ends every process of the server at once, as a crash does; returns when they are gone.
@@ -234,6 +231,14 @@ impl Running {
     }
 }
 
+/// Returns after a second if they do not.
+fn wait_until_they_stand(processes: &[Pid]) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while !processes.iter().all(|process| stands(*process)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Whether no thread of `process` runs, as far as the system tells (Linux does).
 fn stands(process: Pid) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())) else { return true };
@@ -246,8 +251,10 @@ fn stands(process: Pid) -> bool {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // An error says that the group is gone already, which is what we want. Who stands makes no child that would be missed.
+        let _gone = kill_process_group(self.group, Signal::STOP);
+        wait_until_they_stand(&[self.group]);
         let others = descendants(self.group);
-        // An error says that the group is gone already, which is what we want.
         let _gone = self.signal(Signal::KILL);
         let ended = ends::wait(&mut self.child, "a server that was killed", KILLED_WITHIN);
         // Those that are not our own children cannot be waited for; they need a moment to go.

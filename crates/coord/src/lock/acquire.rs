@@ -1,10 +1,11 @@
 //! Acquiring a lock, and waiting for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+use statehouse_core::{Condition, Error, ErrorKind, Fence, Guarded, Result, Version};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -158,16 +159,21 @@ impl Held {
     async fn check(&self, guard: &Guard) -> Result<()> {
         // What a store can do may be known only once it was asked.
         durable(&*self.store)?;
-        let marks = self.guarded.iter().map(|store| store.raise(guard.fence(), RAISING));
-        let raised = timeout(RAISING, try_join_all(marks));
         // The lease is renewed meanwhile.
-        let raised = guard.run(async { raised.await.unwrap_or_else(|_| Err(not_raised())) }).await;
-        raised.map(drop).map_err(regressed)
+        guard.run(raise_all(&self.guarded, guard.fence())).await.map_err(regressed)
     }
 }
 
-fn not_raised() -> Error {
-    Error::new(ErrorKind::Timeout, format!("a store that the lock guards has not raised its mark within {RAISING:?}"))
+/// Raises the mark in all of these stores.
+pub(crate) async fn raise_all(stores: &[Arc<dyn Guarded>], fence: &Fence) -> Result<()> {
+    let marks = stores.iter().map(|store| store.raise(fence, RAISING));
+    match timeout(RAISING, try_join_all(marks)).await {
+        Ok(raised) => raised.map(drop),
+        Err(_) => {
+            let message = format!("a store that is guarded has not raised its mark within {RAISING:?}");
+            Err(Error::new(ErrorKind::Timeout, message))
+        }
+    }
 }
 
 /// What acquires it goes on, as where it was not acquired.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Guarded, Result};
 use tokio::sync::oneshot;
 
-pub(crate) use self::acquire::durable;
+pub(crate) use self::acquire::{durable, raise_all};
 pub use self::busy::{Busy, LockError};
 use self::format::State;
 pub use self::guard::Guard;

@@ -3,14 +3,14 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+use statehouse_core::{Condition, Error, ErrorKind, Fence, Guarded, Result, Version};
 
 use super::epochs::{Behind, decode, encode, key, raising_key};
 use super::member::Member;
 use super::pace::Pace;
 use super::watch::MemberWatch;
 use crate::api::{CoordStore, CoordStoreExt as _};
-use crate::lock::durable;
+use crate::lock::{durable, raise_all};
 use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
 use crate::record::WriteId;
@@ -30,8 +30,9 @@ use crate::settled::put_settled;
 /// - **Who is behind is told**: a build that does not know the epoch's format cannot [join](crate::Membership::join);
 ///   one that was cut off or stood still for so long that it was forgotten is told when it comes back
 ///   ([`Joined::behind`](crate::Joined::behind)), and by [`allows`](Self::allows), within a heartbeat.
-/// - **What it cannot do**: members are a hint. A process that was forgotten while it stood still may send one more write
-///   before it learns of anything. Where that would do harm, the store must be able to refuse it: see [`Guard::token`](crate::Guard::token).
+/// - **What that cannot do**: members are a hint. A process that was forgotten while it stood still may send one more write
+///   before it learns of anything. Where that would do harm, the store refuses it: it is [named](Self::guards), and what is written
+///   there carries the [fence](Self::fence) of its format.
 ///
 /// ```
 /// use statehouse_coord::{MemberInfo, Raised};
@@ -56,6 +57,7 @@ pub struct Epoch {
     kind: String,
     formats: RangeInclusive<u32>,
     known: Arc<Mutex<Option<(Instant, u32)>>>,
+    guarded: Vec<Arc<dyn Guarded>>,
 }
 
 /// What became of raising an epoch.
@@ -96,7 +98,54 @@ impl Epoch {
         kind: &str,
         formats: RangeInclusive<u32>,
     ) -> Self {
-        Self { store, members, heartbeat, kind: kind.to_owned(), formats, known: Arc::default() }
+        let (known, guarded) = (Arc::default(), Vec::new());
+        Self { store, members, heartbeat, kind: kind.to_owned(), formats, known, guarded }
+    }
+
+    /// Names a store that refuses what is written in a format below the epoch, as [`Lock::guards`](crate::Lock::guards) does for
+    /// former holders; several may be named. Whoever [raises](Self::raise) the epoch must name the same, and whoever writes there says
+    /// in which format ([`fence`](Self::fence)).
+    ///
+    /// ```
+    /// use statehouse_coord::MemberInfo;
+    /// # use std::sync::Arc;
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// # use statehouse_core::{ErrorKind, Namespace};
+    /// # use statehouse_filestore::{Files, MemoryFileStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// # let notes = Files::new(Arc::new(MemoryFileStore::new()), Namespace::new("notes")?);
+    /// let membership = coord.membership();
+    /// let joined = membership.join(MemberInfo::new("clinic 2.0.0").with_formats("notes", 1..=2)).await?;
+    /// let epoch = membership.epoch("notes", 1..=2).guards(&notes);
+    /// notes.put("a", "as before").fenced(&epoch.fence(1)?).await?;
+    /// epoch.raise().await?;
+    /// notes.put("a", "the new one").fenced(&epoch.fence(2)?).await?;
+    ///
+    /// // A process of the build before, which stood still meanwhile.
+    /// let late = notes.put("a", "as before").fenced(&epoch.fence(1)?).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::Fenced);
+    /// # joined.leave().await;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn guards(mut self, store: &(impl Guarded + Clone)) -> Self {
+        self.guarded.push(Arc::new(store.clone()));
+        self
+    }
+
+    /// What a write in this format carries: it is refused as [`ErrorKind::Fenced`] once the epoch is above that, in a store that is
+    /// [guarded](Self::guards); and as of the first write in a newer format there. To be written in is what is
+    /// [allowed](Self::allows): a write in a format that is not refuses what others may still write.
+    ///
+    /// Who is refused though its build knows the newer format has not heard of it yet, and asks for the [current](Self::current)
+    /// one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the kind is no name.
+    pub fn fence(&self, format: u32) -> Result<Fence> {
+        Ok(Fence::new(key(&self.kind)?.as_key().clone(), Version::new(format.into())))
     }
 
     /// The format that is written, as the store has it now; zero if it was never raised.
@@ -128,15 +177,19 @@ impl Epoch {
     /// Raises it to the newest format that this build knows, if every member knows that. To be called again while it is
     /// [`Waiting`](Raised::Waiting), when the [members](MemberWatch::next) are others.
     ///
+    /// The stores that it [guards](Self::guards) refuse what is below it when this has returned, also where it was raised
+    /// [already](Raised::Already).
+    ///
     /// # Errors
-    /// What the stores say; [`ErrorKind::Unsupported`] where the records of coordination may be forgotten. After
-    /// [`ErrorKind::OutcomeUnknown`] it may have been raised.
+    /// What the stores say; [`ErrorKind::Unsupported`] where the records of coordination may be forgotten, and of a store that is
+    /// guarded and keeps no marks. After an error it may have been raised, and is to be called again.
     pub async fn raise(&self) -> Result<Raised> {
         let to = *self.formats.end();
         for _ in 0..TRIES {
             let (version, epoch) = self.read().await?;
             durable(&*self.store)?;
             if epoch >= to {
+                self.raise_marks(epoch).await?;
                 return Ok(Raised::Already);
             }
             // So that of many who call it nobody waits for a turn in vain.
@@ -151,6 +204,7 @@ impl Epoch {
             // If it fails, the time to live ends it.
             let _unsaid = self.store.remove(&raising_key(&self.kind)?, raising).await;
             match raised? {
+                Some(Raised::Now) => return self.raise_marks(to).await.map(|()| Raised::Now),
                 Some(raised) => return Ok(raised),
                 None => continue,
             }
@@ -177,6 +231,15 @@ impl Epoch {
         self.remember(to);
         tracing::info!(name: "coord.epoch_raised", kind = self.kind, epoch = to, "every member writes a newer format from now on");
         Ok(Some(Raised::Now))
+    }
+
+    /// After the epoch: whoever would refuse what others may still write does harm, and whoever is late is called again.
+    async fn raise_marks(&self, epoch: u32) -> Result<()> {
+        match raise_all(&self.guarded, &self.fence(epoch)?).await {
+            // It was raised further meanwhile.
+            Err(error) if error.kind() == ErrorKind::Fenced => Ok(()),
+            raised => raised,
+        }
     }
 
     /// Those who do not know the format.

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use statehouse_coord::{
-    CoordStore, Coordination, FilesConfig, FilesCoordStore, LayeredCoordStore, LockError, MemoryCoordStore, Ran,
-    Revision, Run,
+    CoordStore, Coordination, FilesConfig, FilesCoordStore, LayeredCoordStore, LockError, MemberInfo, MemoryCoordStore,
+    Raised, Ran, Revision, Run,
 };
 use statehouse_core::fence::Raising;
 use statehouse_core::layer::Faults;
 use statehouse_core::{AsFence as _, Error, ErrorKind, Fence, Guarded, Key, Namespace, Version};
-use statehouse_filestore::{Files, LocalFileStore, MemoryFileStore};
+use statehouse_filestore::capability::FENCED_AT_ONCE;
+use statehouse_filestore::{FileStore, Files, LocalFileStore, MemoryFileStore};
+use statehouse_testkit::S3Server;
 use tokio::time::{sleep, timeout};
 
-use crate::{durable_redis, open_redis, random_namespace};
+use crate::{durable_redis, open_files, open_redis, random_namespace};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -226,4 +228,60 @@ async fn of_a_fenced_update_whose_answer_was_lost_it_is_known_what_became_of_it(
         second.release().await.unwrap();
     }
     assert!(made > 0 && fenced > 0, "{made} made, {fenced} refused");
+}
+
+/// The old build's process stood still, and was forgotten; it writes once more before it learns of anything.
+async fn a_straggler_is_refused(coord: &Coordination, store: Arc<dyn statehouse_filestore::FileStore>) {
+    let is_at_once = store.capabilities().has(FENCED_AT_ONCE);
+    let (notes, state) = (files(store), coord.state::<u32>("notes"));
+    let who = coord.membership().heartbeat(Duration::from_secs(1));
+    let knowing = |newest| MemberInfo::new("clinic").with_formats("notes", 1..=newest);
+    let [first, second] = [1, 2].map(|newest| who.epoch("notes", 1..=newest).guards(&notes).guards(&state));
+    let (old, new) = (who.join(knowing(1)).await.unwrap(), who.join(knowing(2)).await.unwrap());
+    assert_eq!(first.raise().await.unwrap(), Raised::Now);
+    let [before, after] = [1, 2].map(|format| first.fence(format).unwrap());
+    assert!(matches!(second.raise().await.unwrap(), Raised::Waiting(_)));
+    notes.put("a", "of the old").fenced(&before).await.expect("it may write as long as it is there");
+    state.fenced(&before).update("a", |_| 1).await.unwrap();
+    old.leave().await;
+    assert_eq!(second.raise().await.unwrap(), Raised::Now);
+    if is_at_once {
+        assert_eq!(notes.put("a", "late").fenced(&before).await.unwrap_err().kind(), ErrorKind::Fenced);
+    }
+    notes.put("a", "of the new").fenced(&after).await.unwrap();
+    assert_eq!(notes.put("a", "late").fenced(&before).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(notes.get("a").bytes().await.unwrap(), "of the new");
+    assert_eq!(state.fenced(&before).update("a", |_| 2).await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(state.fenced(&after).update("a", |_| 3).await.unwrap().value, 3);
+    // Who asks for less makes nothing lower.
+    assert_eq!(first.raise().await.unwrap(), Raised::Already);
+    assert_eq!(state.fenced(&before).update("a", |_| 4).await.unwrap_err().kind(), ErrorKind::Fenced);
+    drop(new);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_straggler_of_the_build_before_writes_is_refused_once_the_epoch_has_risen() {
+    a_straggler_is_refused(&in_memory(), Arc::new(MemoryFileStore::new())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(LocalFileStore::open(folder.path().join("files")).await.unwrap()) as Arc<dyn FileStore>;
+    let store = FilesCoordStore::new(Arc::clone(&disk), &random_namespace(), FilesConfig::default()).unwrap();
+    a_straggler_is_refused(&Coordination::new(Arc::new(store)), disk).await;
+    let (redis, s3) = (durable_redis().await, S3Server::start().await);
+    let store = open_redis(&redis.url(), &random_namespace()).await;
+    a_straggler_is_refused(&Coordination::new(Arc::new(store)), open_files(&s3).await).await;
+}
+
+/// A store that could not be told yet is told when it is called again, and one that keeps no marks is an error.
+#[tokio::test]
+async fn the_marks_of_an_epoch_that_has_risen_already_are_raised_too() {
+    let who = in_memory().membership();
+    let _new = who.join(MemberInfo::new("clinic").with_formats("notes", 1..=2)).await.unwrap();
+    let away = Store::refusing(1, ErrorKind::Unavailable);
+    let epoch = who.epoch("notes", 1..=2).guards(&away);
+    assert_eq!(epoch.raise().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!((epoch.current().await.unwrap(), away.raised.lock().unwrap().len()), (2, 0));
+    assert_eq!(epoch.raise().await.unwrap(), Raised::Already);
+    assert_eq!(*away.raised.lock().unwrap(), [Version::new(2)]);
+    let never = who.epoch("notes", 1..=2).guards(&Store::refusing(9, ErrorKind::Unsupported));
+    assert_eq!(never.raise().await.unwrap_err().kind(), ErrorKind::Unsupported);
 }

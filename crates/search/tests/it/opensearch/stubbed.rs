@@ -106,7 +106,9 @@ async fn opening_waits_until_the_shards_of_the_index_are_there() {
     assert!(opened.is_ok() && asked == 4, "{opened:?} {asked}");
     let (opened, asked) = open("&timeout=200ms&deadline=1s", usize::MAX).await;
     let error = opened.unwrap_err();
-    assert_eq!((error.kind(), error.setting()), (ErrorKind::Unavailable, Some("STATEHOUSE_SEARCH_URL")), "{error}");
+    // Of the last answer, or of the end of the call, whichever comes first.
+    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+    assert_eq!(error.setting(), Some("STATEHOUSE_SEARCH_URL"), "{error}");
     assert!((2..=25).contains(&asked), "{asked}");
 }
 

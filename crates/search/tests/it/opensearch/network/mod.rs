@@ -98,6 +98,8 @@ fn allowed(fault: Fault, verb: Verb) -> &'static [&'static str] {
         // Nothing can be sent on a new connection, so nothing is in doubt; one that stood may have taken the request
         // before its end was noticed.
         Fault::Cut if verb.writes() => &["unavailable", "outcome_unknown"],
+        // The mark is looked at first, and after that nothing has been sent.
+        _ if verb.looks_first() => &["unavailable", "timeout", "outcome_unknown"],
         Fault::Cut => &["unavailable"],
         _ if verb.writes() => &["outcome_unknown"],
         // The answer breaks off, or the connection that is tried next; or a busy server has none in time.
@@ -253,7 +255,7 @@ async fn a_paused_server_is_a_timeout_on_every_verb_and_health_says_so_within_a_
         let (verb, outcome, took) = cell.await.unwrap();
         let expected = match verb {
             _ if verb.is_local() => "ok",
-            _ if verb.writes() => "outcome_unknown",
+            _ if verb.writes() && !verb.looks_first() => "outcome_unknown",
             _ => "timeout",
         };
         assert_eq!(outcome, expected, "{verb:?} took {took:?}");

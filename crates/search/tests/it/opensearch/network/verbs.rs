@@ -82,6 +82,11 @@ impl Verb {
         self.upserts() || self.deletes() || matches!(self, Self::Raise)
     }
 
+    /// Whether it looks at something before it writes.
+    pub(super) const fn looks_first(self) -> bool {
+        matches!(self, Self::Fenced | Self::Raise)
+    }
+
     /// Whether nothing is asked of the server.
     pub(super) const fn is_local(self) -> bool {
         matches!(self, Self::Generations)
