@@ -2,6 +2,7 @@
 
 mod away;
 mod beats;
+mod broken;
 mod conformance;
 mod doubt;
 mod fencing;
