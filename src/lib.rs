@@ -34,6 +34,8 @@ mod guide {
     struct SealedSessions;
     #[doc = include_str!("../docs/guide/search-pages.md")]
     struct SearchPages;
+    #[doc = include_str!("../docs/guide/static-state.md")]
+    struct StaticState;
     #[doc = include_str!("../docs/guide/testing.md")]
     struct Testing;
     #[doc = include_str!("../docs/guide/together.md")]

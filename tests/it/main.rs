@@ -15,6 +15,7 @@ mod readme;
 mod services;
 mod serving;
 mod spans;
+mod static_state;
 
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,7 @@
 mod away;
 mod beats;
 mod broken;
+mod broken;
 mod conformance;
 mod doubt;
 mod fencing;
