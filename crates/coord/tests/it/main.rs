@@ -2,8 +2,6 @@
 
 mod away;
 mod beats;
-mod broken;
-mod broken;
 mod conformance;
 mod doubt;
 mod fencing;
