@@ -95,7 +95,7 @@ pub use services::Services;
 
 pub use statehouse_core::{
     Capabilities, Capability, Codec, Error, ErrorKind, Health, HealthStatus, Key, KeyRing, Namespace, Result, Retry,
-    Secret, Version,
+    Secret, UnderWay, Version,
 };
 pub use statehouse_session::{Session, SessionLayer};
 

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use statehouse_core::UnderWay;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
@@ -112,12 +113,13 @@ pub(super) async fn serve<S, B>(
     B::Error: Into<BoxError>,
 {
     let (limits, begun, unread) = (front.limits, Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let (stream, place) = stream;
+    let (stream, place) = (stream.0, Arc::new(stream.1));
+    let under_way = UnderWay::new((Arc::clone(&place), stopping.clone()));
     let io = TokioIo::new(Stall::new(Lingering::new(stream, Arc::clone(&unread), place), limits.stall));
     let begins = Arc::clone(&begun);
     let answer = service_fn(move |request| {
         begins.store(true, Ordering::Relaxed);
-        respond(front.clone(), request, peer, Arc::clone(&unread))
+        respond(front.clone(), request, (PeerAddress(peer), under_way.clone()), Arc::clone(&unread))
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_header_size(LONGEST_HEAD);
@@ -167,14 +169,14 @@ where
 async fn respond<S, B>(
     front: Front<S>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    told: (PeerAddress, UnderWay),
     unread: Arc<AtomicBool>,
 ) -> Result<Response<EitherBody<B>>, Infallible>
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
 {
     let lifecycle = Arc::clone(&front.lifecycle);
-    let mut response = answer(front, request, peer, unread).await?;
+    let mut response = answer(front, request, told, unread).await?;
     if lifecycle.draining().is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Whoever keeps connections does not have this one any more when it ends.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -185,7 +187,7 @@ where
 async fn answer<S, B>(
     front: Front<S>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, under_way): (PeerAddress, UnderWay),
     unread: Arc<AtomicBool>,
 ) -> Result<Response<EitherBody<B>>, Infallible>
 where
@@ -200,7 +202,8 @@ where
     }
     let mut request =
         request.map(|body| RequestBody { body, timer: StallTimer::new(limits.stall), ended: false, unread });
-    request.extensions_mut().insert(PeerAddress(peer));
+    request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(under_way);
     poll_fn(|cx| app.poll_ready(cx)).await?;
     Ok(app.call(request).await?.map(|body| EitherBody::App { body }))
 }

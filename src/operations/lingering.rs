@@ -28,7 +28,7 @@ pub(super) struct Lingering<T> {
     end: End,
     /// Among the connections that there may be. It is kept here, and not by who serves requests: a connection that is
     /// upgraded goes on without that.
-    _place: OwnedSemaphorePermit,
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ enum End {
 
 impl<T> Lingering<T> {
     /// Lingers where `unread` says at the end that a request was not read whole.
-    pub(super) const fn new(io: T, unread: Arc<AtomicBool>, place: OwnedSemaphorePermit) -> Self {
+    pub(super) const fn new(io: T, unread: Arc<AtomicBool>, place: Arc<OwnedSemaphorePermit>) -> Self {
         Self { io, unread, end: End::Open, _place: place }
     }
 }

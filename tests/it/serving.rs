@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use hyper_util::rt::TokioIo;
-use statehouse::{Config, Operations, Services};
+use statehouse::{Config, Operations, Services, UnderWay};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
@@ -30,7 +31,7 @@ struct Served {
 
 async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
     let begun = Arc::new(Semaphore::new(0));
-    let [slow, for_ever, taken_over, heard] = std::array::from_fn(|_| Arc::clone(&begun));
+    let [slow, for_ever, taken_over, going_on, heard] = std::array::from_fn(|_| Arc::clone(&begun));
     let app = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/length", post(|body: Bytes| async move { body.len().to_string() }))
@@ -46,6 +47,18 @@ async fn serve(settings: impl FnOnce(Operations) -> Operations) -> Served {
             "/for-ever",
             get(async move || {
                 for_ever.add_permits(1);
+                std::future::pending::<()>().await;
+            }),
+        )
+        .route(
+            "/goes-on",
+            get(async move |Extension(under_way): Extension<UnderWay>| {
+                tokio::spawn(async move {
+                    going_on.add_permits(1);
+                    sleep(Duration::from_millis(600)).await;
+                    going_on.add_permits(1);
+                    drop(under_way);
+                });
                 std::future::pending::<()>().await;
             }),
         )
@@ -221,6 +234,25 @@ async fn a_stop_answers_what_is_under_way_and_refuses_what_comes_later() {
     assert_eq!(idle, "");
     timeout(SOON, served.ended).await.unwrap().unwrap().unwrap();
     assert!(TcpStream::connect(&served.address).await.is_err());
+}
+
+/// A handler that goes on without its client: it has the place of its connection, and a stop waits for it.
+#[tokio::test]
+async fn what_goes_on_when_its_client_has_gone_is_under_way() {
+    let served = serve(|operations| operations.max_connections(1)).await;
+    let mut client = served.client().await;
+    client.write_all(b"GET /goes-on HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    served.begins().await;
+    drop(client);
+    assert!(served.answer(HELLO).await.ends_with("hello"));
+    served.begins().await; // it has ended, or the next one would not have been answered
+    let mut client = served.client().await;
+    client.write_all(b"GET /goes-on HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    served.begins().await;
+    drop(client);
+    let begun = Arc::clone(&served.begun);
+    served.end().await;
+    assert_eq!(begun.available_permits(), 2, "the stop, and what was waited for");
 }
 
 #[tokio::test]

@@ -11,6 +11,14 @@ use crate::lock::durable;
 /// What the names of the records of answered requests begin with.
 pub(crate) const REQUESTS: &str = "idempotency";
 
+/// And those of tokens that were used.
+pub(crate) const USED: &str = "used";
+
+/// Whether a record is one of those of which strangers say how many there are.
+pub(crate) fn is_of_strangers(key: &CoordKey) -> bool {
+    key.as_str().split_once('/').is_some_and(|(kind, _)| kind == REQUESTS || kind == USED)
+}
+
 /// Refuses a store where such records would stay for good, and one that may forget them.
 pub(crate) async fn can_expire(store: &dyn CoordStore) -> Result<()> {
     if !store.capabilities().has(SERVER_TIME) {

@@ -78,6 +78,7 @@ mod service_url;
 mod setting_file;
 pub mod span;
 pub mod time;
+mod under_way;
 mod unreached;
 mod version;
 
@@ -101,5 +102,6 @@ pub use secret::Secret;
 pub use service_links::is_service_link;
 pub use service_url::{Host, ServiceUrl};
 pub use setting_file::read_setting_file;
+pub use under_way::UnderWay;
 pub use unreached::{Unreached, causes};
 pub use version::Version;

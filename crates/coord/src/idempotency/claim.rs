@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, StatusCode};
 use http_body::Body;
+use statehouse_core::policy::Backoff;
 use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::Refusal;
 use super::body::{Fit, IdempotencyBody};
@@ -23,6 +24,9 @@ use crate::options::PutOptions;
 use crate::outcome::PutOutcome;
 use crate::record::{Record, WriteId};
 use crate::settled::put_settled;
+
+/// The pauses before a store that is away is asked again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// How many answers are let go of at once.
 const AT_ONCE: usize = 32;
@@ -49,6 +53,7 @@ pub(super) enum Claimed {
 impl Claim {
     /// Claims the key, or tells what is there.
     pub(super) async fn make(config: Arc<Config>, asked: Asked, fingerprint: Fingerprint) -> Claimed {
+        let told = Arc::clone(&config.told);
         match Self::try_make(config, asked, fingerprint).await {
             Ok(claimed) => claimed,
             Err(error) if is_away(&error) => {
@@ -56,7 +61,7 @@ impl Claim {
                 Claimed::Refused(Refusal::Away)
             }
             Err(error) => {
-                tracing::error!(name: "coord.idempotency_failed", %error, "requests with an Idempotency-Key are refused");
+                told.misconfigured(&error);
                 Claimed::Refused(Refusal::Misconfigured)
             }
         }
@@ -64,15 +69,21 @@ impl Claim {
 
     async fn try_make(config: Arc<Config>, Asked { key, owner }: Asked, fingerprint: Fingerprint) -> Result<Claimed> {
         can_expire(&*config.store).await?;
-        let deadline = Instant::now() + config.lease;
+        let (deadline, id) = (Instant::now() + config.lease, WriteId::generate()?);
         let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(config.lease);
         let running = Known { fingerprint, state: State::Running }.encode().unwrap_or_default();
-        match put_settled(&*config.store, &key, &running, WriteId::generate()?, options).await? {
-            PutOutcome::Stored(version) => {
+        match put_settled(&*config.store, &key, &running, id, options).await {
+            Ok(PutOutcome::Stored(version)) => {
                 Ok(Claimed::Now(Self { config, key, owner, fingerprint, version, deadline }))
             }
-            PutOutcome::Conflict(Some(record)) => Ok(known(&record, &fingerprint)?),
-            PutOutcome::Conflict(None) => Ok(Claimed::Refused(Refusal::UnderWay)),
+            Ok(PutOutcome::Conflict(Some(record))) => Ok(known(&record, &fingerprint)?),
+            Ok(PutOutcome::Conflict(None)) => Ok(Claimed::Refused(Refusal::UnderWay)),
+            Err(error) => {
+                if error.kind() == ErrorKind::OutcomeUnknown {
+                    drop(tokio::spawn(free_in_doubt(config, key, id, deadline)));
+                }
+                Err(error)
+            }
         }
     }
 
@@ -115,33 +126,57 @@ impl Claim {
         }
     }
 
-    async fn keep(&self, state: State) {
+    /// Before the answer is given; and where the store is away then, behind it.
+    async fn keep(self, state: State) {
         let fits = |bytes: &Bytes| bytes.len() <= Record::MAX_VALUE;
         let is_kept = matches!(state, State::Kept(_));
         let whole = Known { fingerprint: self.fingerprint, state }.encode().filter(fits).filter(|_| is_kept);
-        let kept = match &whole {
-            Some(whole) => match self.put(whole).await {
-                Ok(Some(version)) => return self.account(version, whole.len()).await,
-                Err(error) if error.retry() != Retry::FULL && error.kind() != ErrorKind::TooLarge => Err(error),
-                Ok(None) => Ok(None),
-                // That it was answered may still have room.
-                Err(_) => self.put(&unkept(self.fingerprint)).await,
-            },
-            None => self.put(&unkept(self.fingerprint)).await,
-        };
-        match kept {
-            Ok(Some(_)) => {}
-            Ok(None) => tracing::warn!(name: "coord.answer_not_kept", "an answer came too late to be kept"),
-            Err(error) => tracing::warn!(name: "coord.answer_not_kept", %error, "an answer could not be kept"),
+        // One that the system does not draw is an error of what is stored, too.
+        let Ok(id) = WriteId::generate() else { return };
+        match self.keep_now(whole.as_ref(), id).await {
+            Err(error) if is_away(&error) => drop(tokio::spawn(self.keep_later(whole, id))),
+            kept => self.config.told.kept(kept),
+        }
+    }
+
+    /// Until the key is free: who repeats the request by then is told what it came to.
+    async fn keep_later(self, whole: Option<Bytes>, id: WriteId) {
+        let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+        loop {
+            sleep(backoff.pause()).await;
+            match self.keep_now(whole.as_ref(), id).await {
+                Err(error) if is_away(&error) && Instant::now() < self.deadline => {}
+                kept => return self.config.told.kept(kept),
+            }
+        }
+    }
+
+    /// False if it came too late.
+    async fn keep_now(&self, whole: Option<&Bytes>, id: WriteId) -> Result<bool> {
+        let unkept = async || Ok(self.put(&unkept(self.fingerprint), WriteId::generate()?).await?.is_some());
+        let Some(whole) = whole else { return unkept().await };
+        match self.put(whole, id).await {
+            Ok(Some(version)) => {
+                self.account(version, whole.len()).await;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) if error.retry() != Retry::FULL && error.kind() != ErrorKind::TooLarge => Err(error),
+            // That it was answered may still have room.
+            Err(_) => unkept().await,
         }
     }
 
     /// Replaces the claim. None if somebody else has it by now.
-    async fn put(&self, value: &Bytes) -> Result<Option<Version>> {
+    async fn put(&self, value: &Bytes, id: WriteId) -> Result<Option<Version>> {
         let options = PutOptions::default().with_condition(Condition::Match(self.version));
         let options = options.with_time_to_live(self.config.time_to_live);
-        let put = put_settled(&*self.config.store, &self.key, value, WriteId::generate()?, options).await?;
-        Ok(put.stored())
+        Ok(match put_settled(&*self.config.store, &self.key, value, id, options).await? {
+            PutOutcome::Stored(version) => Some(version),
+            // A try before, of which no answer came.
+            PutOutcome::Conflict(Some(record)) if record.id == id => Some(record.version),
+            PutOutcome::Conflict(_) => None,
+        })
     }
 
     /// Lets go of the oldest answers where there are too many. What cannot be replaced expires.
@@ -171,6 +206,23 @@ impl Claim {
         match self.config.store.remove(&self.key, self.version).await {
             Ok(_) => {}
             Err(error) => tracing::debug!(name: "coord.key_not_released", %error, "a key is free only after its lease"),
+        }
+    }
+}
+
+/// Frees a key that may have been claimed by a request whose sender was told that it was not. If it never succeeds, the lease does so.
+async fn free_in_doubt(config: Arc<Config>, key: CoordKey, id: WriteId, deadline: Instant) {
+    let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
+    while Instant::now() < deadline {
+        sleep(backoff.pause()).await;
+        match config.store.get(&key).await {
+            Ok(Some(record)) if record.id == id => {
+                if config.store.remove(&key, record.version).await.is_ok() {
+                    return;
+                }
+            }
+            Ok(_) => return,
+            Err(_) => {}
         }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
 use statehouse_core::Result;
@@ -11,6 +11,7 @@ use statehouse_core::Result;
 use super::answer::Refusal;
 use super::format::Fingerprint;
 use super::ledger::{Bounds, Ledger, Owner};
+use super::told::Told;
 use crate::api::CoordStore;
 use crate::hashed::{REQUESTS, digest, hashed_key};
 use crate::key::CoordKey;
@@ -37,6 +38,7 @@ pub(super) struct Config {
     pub(super) is_required: bool,
     pub(super) bounds: Bounds,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) told: Arc<Told>,
 }
 
 /// Which record is of a request, and whose request it is.
@@ -61,6 +63,7 @@ impl Config {
             is_required: false,
             bounds: Bounds { each: 8 << 20, all: 32 << 20 },
             ledger: Arc::default(),
+            told: Arc::default(),
         }
     }
 
@@ -80,14 +83,16 @@ impl Config {
         let key = hashed_key(REQUESTS, &self.name, &[principal.as_bytes(), key.as_bytes()]);
         let owner = digest(&[principal.as_bytes()]);
         key.map(|key| Some(Asked { key, owner })).map_err(|error| {
-            tracing::error!(name: "coord.idempotency_failed", %error, "requests with an Idempotency-Key are refused");
+            self.told.misconfigured(&error);
             Refusal::Misconfigured
         })
     }
 
     /// Those headers that are told again.
     pub(super) fn kept(&self, headers: &HeaderMap) -> HeaderMap {
-        let kept = headers.iter().filter(|(name, _)| self.headers.contains(name));
+        // Without it the body is not what its type says.
+        let is_kept = |name| self.headers.contains(name) || name == CONTENT_ENCODING;
+        let kept = headers.iter().filter(|(name, _)| is_kept(*name));
         kept.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 

@@ -7,6 +7,7 @@ mod config;
 mod format;
 mod ledger;
 mod service;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +42,12 @@ const MAX_RESPONSE: usize = 900 << 10;
 /// - **Another request** under the key, by method, path with query, or body, gets 422. The path is the whole one, of which axum's `nest` has
 ///   taken a part away, with the feature `axum`; where another router does such a thing, the [target](Self::target) has to be said.
 /// - Responses of the kind that a repetition is meant for are not kept: 5xx, 408, 425, 429. Then, or if the handler panics, the key is free at once.
+/// - A **stop** of a program that serves with an [`UnderWay`](statehouse_core::UnderWay) in each request, as the facade's
+///   does, waits for it, whether or not its client does.
 /// - If a **process dies**, the key is free after the [lease](Self::lease). So long a handler has, too: then it is dropped, and the
 ///   answer is 503. What it had done by then may be done again: what must not be belongs in one transaction.
 /// - Where the store is away, the answer is 503: nothing is passed on of which nobody knows whether it was answered. If it goes away
-///   while the request is under way, the answer is given and not kept.
+///   while the request is under way, the answer is given, and kept as soon as the store is back, if that is before the lease is over.
 /// - **Bounds**: a request of more than [1 MiB](Self::max_request) gets 413. Of a response of more than
 ///   [256 KiB](Self::max_response) the first client gets all, and later ones a 409 that says so. A key has up to 255 bytes, else
 ///   400. Trailers are not kept.
@@ -149,7 +152,8 @@ impl IdempotencyLayer {
         self
     }
 
-    /// The headers of a response that are told again: `Content-Type`, `Content-Language`, `ETag` and `Location` at first.
+    /// The headers of a response that are told again: `Content-Type`, `Content-Language`, `ETag` and `Location` at first, and
+    /// `Content-Encoding` in any case, without which the body could not be read.
     pub fn headers(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
         self.config.headers = headers.into_iter().collect();
         self

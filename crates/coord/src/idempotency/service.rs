@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body::Body;
+use statehouse_core::UnderWay;
 use tower_service::Service;
 use tracing::Instrument as _;
 
@@ -51,11 +52,13 @@ where
         let mut inner = statehouse_core::take_polled(&mut self.inner);
         let config = Arc::clone(&self.config);
         Box::pin(async move {
+            let under_way = request.extensions().get::<UnderWay>().cloned();
             match read(&config, request).await {
                 Ok((request, None)) => Ok(inner.call(request).await?.map(IdempotencyBody::unread)),
                 Ok((request, Some((asked, fingerprint)))) => {
                     let claim = Claim::make(config, asked, fingerprint);
-                    beyond_the_client(claimed(claim, async move { inner.call(request).await })).await
+                    let answering = claimed(claim, async move { inner.call(request).await });
+                    beyond_the_client(answering, under_way).await
                 }
                 Err(refused) => Ok(refused.response()),
             }
@@ -104,12 +107,21 @@ async fn claimed<B: Body<Data = Bytes>, E>(
 
 /// A client that hangs up must not cut off what it will ask for again, from the claim on: one that is made and then dropped would
 /// keep everybody out until its lease is over.
-async fn beyond_the_client<B, E>(answering: impl Future<Output = Answer<B, E>> + Send + 'static) -> Answer<B, E>
+async fn beyond_the_client<B, E>(
+    answering: impl Future<Output = Answer<B, E>> + Send + 'static,
+    under_way: Option<UnderWay>,
+) -> Answer<B, E>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Send + 'static,
     E: Send + 'static,
 {
+    let answering = async move {
+        let answered = answering.await;
+        // A stop waits until now, whether or not the client does.
+        drop(under_way);
+        answered
+    };
     match tokio::spawn(answering.in_current_span()).await {
         Ok(answered) => answered,
         Err(ended) => match ended.try_into_panic() {

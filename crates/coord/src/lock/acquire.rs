@@ -27,6 +27,9 @@ const TRIES: usize = 16;
 /// The pauses before a store that is away is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
+/// A try has so much time at least, however little is left.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// How long raising the marks may take.
 const RAISING: Duration = Duration::from_secs(5);
 
@@ -68,7 +71,8 @@ impl Held {
             if let Err(error) = self.leases.check() {
                 return Some(Err(error.into()));
             }
-            let pause = match self.try_acquire().await {
+            let time = if wait.is_zero() { self.patience() } else { self.patience().min(left().max(SHORTEST)) };
+            let pause = match self.try_acquire(time).await {
                 Ok(Tried::Held(token, sent)) => match self.guard(token, sent).await {
                     Err(LockError::Failed(error)) if !left().is_zero() && is_away(&error) => {
                         Pause::Sleep(backoff.pause())
@@ -104,18 +108,20 @@ impl Held {
         }
     }
 
-    async fn try_acquire(&self) -> Result<Tried> {
+    async fn try_acquire(&self, time: Duration) -> Result<Tried> {
         durable(&*self.store)?;
         let (begun, mut condition, mut lost) = (Instant::now(), Condition::Absent, None);
         for _ in 0..TRIES {
             let sent = Instant::now();
             let options = PutOptions::default().with_condition(condition).or_in_place_of(State::Free.encode());
-            let options = options.with_time_to_live(self.lease).with_deadline(self.patience());
-            let put = self.store.put_with(&self.key, self.value().encode(), options).await;
+            let options = options.with_time_to_live(self.lease).with_deadline(time);
+            let put = self.store.put_with(&self.key, self.value().encode(), options);
+            // A store that keeps to no deadline is left to itself.
+            let put = timeout(time + SHORTEST, put).await.unwrap_or_else(|_| Err(not_ended()));
             let record = match put {
                 Ok(PutOutcome::Stored(version)) => return Ok(Tried::Held(version, sent)),
                 Ok(PutOutcome::Conflict(record)) => record,
-                Err(error) if error.kind() == ErrorKind::OutcomeUnknown && begun.elapsed() < self.patience() => {
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown && begun.elapsed() < time => {
                     lost = Some(error);
                     continue;
                 }
@@ -174,6 +180,10 @@ pub(crate) async fn raise_all(stores: &[Arc<dyn Guarded>], fence: &Fence) -> Res
             Err(Error::new(ErrorKind::Timeout, message))
         }
     }
+}
+
+fn not_ended() -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, "the store has not ended a request in the time that it had")
 }
 
 /// What acquires it goes on, as where it was not acquired.

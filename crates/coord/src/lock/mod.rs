@@ -90,7 +90,8 @@ impl Lock {
     }
 
     /// How long to wait for it while somebody else has it, or the store is away: that long, whatever the lease is, and whether or
-    /// not the store gave up a request by itself. What is wrong for ever is told at once. Not at all at first.
+    /// not the store gave up a request by itself. What is wrong for ever is told at once. Not at all at first. A try that is under way at the end has
+    /// a second, and the first one of who does not wait a third of the lease or five seconds; stores that it [guards](Self::guards) have five more.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self

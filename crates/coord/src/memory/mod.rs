@@ -22,7 +22,7 @@ pub use self::config::MemoryConfig;
 use crate::api::CoordStore;
 use crate::beats::{BeatKind, BeatOptions, Beaten, Beats, BeatsOptions};
 use crate::capability::{BEATS, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME};
-use crate::hashed::REQUESTS;
+use crate::hashed::is_of_strangers;
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PageToken, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -37,8 +37,8 @@ const OPERATION: Operations = Operations::of("memory");
 /// What has expired or was removed is freed when others need the room, as much as they need. A store that is full of live ones refuses more as
 /// [`ErrorKind::Unavailable`], and a record that no empty one has room for as [`ErrorKind::TooLarge`].
 ///
-/// What is kept of [requests that are answered once](crate::Coordination::idempotency) has half of it at most: their number is up to whoever
-/// sends them, and locks, runs and schedules go on.
+/// What is kept of [requests that are answered once](crate::Coordination::idempotency) and of [tokens](crate::SingleUse) has half of it at most: their
+/// number is up to whoever sends them, and locks, runs and schedules go on.
 #[derive(Debug)]
 pub struct MemoryCoordStore {
     capacity: u64,
@@ -53,12 +53,12 @@ pub struct MemoryCoordStore {
 struct State {
     records: BTreeMap<CoordKey, Entry>,
     groups: BTreeMap<String, Group>,
-    /// By expiry, those that expire, the next first: answers to requests, and all others.
+    /// By expiry, those that expire, the next first: answers to requests and used tokens, and all others.
     by_expiry: [BTreeSet<(Timestamp, CoordKey)>; 2],
     last: Version,
     bytes: u64,
-    /// How many of them are of answers to requests.
-    answers: u64,
+    /// How many of them are of answers to requests and of used tokens.
+    of_strangers: u64,
 }
 
 #[derive(Debug)]
@@ -72,16 +72,12 @@ struct Entry {
 /// What a record takes up besides its key and value.
 const OVERHEAD: u64 = 224;
 
-/// Which part of the memory answers to requests may take.
-const ANSWERS: u64 = 2;
-
-fn is_answer(key: &CoordKey) -> bool {
-    key.as_str().strip_prefix(REQUESTS).is_some_and(|rest| rest.starts_with('/'))
-}
+/// Which part of the memory answers to requests and used tokens may take.
+const OF_STRANGERS: u64 = 2;
 
 /// In which set by expiry it is.
 fn place(key: &CoordKey) -> usize {
-    usize::from(!is_answer(key))
+    usize::from(!is_of_strangers(key))
 }
 
 fn weight(key: &CoordKey, value: &Bytes) -> u64 {
@@ -115,8 +111,8 @@ impl State {
         let entry = self.records.remove(key)?;
         let weight = weight(key, &entry.value);
         self.bytes -= weight;
-        if is_answer(key) {
-            self.answers -= weight;
+        if is_of_strangers(key) {
+            self.of_strangers -= weight;
         }
         if let Some(expires) = entry.expires {
             self.by_expiry[place(key)].remove(&(expires, key.clone()));
@@ -128,8 +124,8 @@ impl State {
     fn keep(&mut self, key: &CoordKey, entry: Entry) {
         let weight = weight(key, &entry.value);
         self.bytes += weight;
-        if is_answer(key) {
-            self.answers += weight;
+        if is_of_strangers(key) {
+            self.of_strangers += weight;
         }
         if let Some(expires) = entry.expires {
             self.by_expiry[place(key)].insert((expires, key.clone()));
@@ -151,7 +147,7 @@ impl State {
         let more = weight(key, value);
         loop {
             let fits = self.bytes - replaced + more <= capacity;
-            if fits && (!is_answer(key) || self.answers + more - replaced <= capacity / ANSWERS) {
+            if fits && (!is_of_strangers(key) || self.of_strangers + more - replaced <= capacity / OF_STRANGERS) {
                 return true;
             }
             let Some(other) = self.expired(key, !fits, now) else { return false };
@@ -239,14 +235,14 @@ impl MemoryCoordStore {
     }
 
     fn no_room(&self, key: &CoordKey, value: &Bytes) -> Error {
-        let (is_answer, weight) = (is_answer(key), weight(key, value));
-        if weight > self.capacity || (is_answer && weight > self.capacity / ANSWERS) {
+        let (of_strangers, weight) = (is_of_strangers(key), weight(key, value));
+        if weight > self.capacity || (of_strangers && weight > self.capacity / OF_STRANGERS) {
             let message = "the record alone is larger than the coordination store (setting capacity)";
             return Error::new(ErrorKind::TooLarge, message);
         }
-        if is_answer {
+        if of_strangers {
             return Error::full(
-                "answers to requests have their half of the memory of the coordination store (setting capacity)",
+                "answers to requests and used tokens have their half of the memory of the coordination store (setting capacity)",
             );
         }
         Error::full("the memory of the coordination store is full of live records (setting capacity)")
@@ -405,6 +401,6 @@ mod tests {
         let bytes: u64 = state.records.iter().map(|(key, entry)| weight(key, &entry.value)).sum();
         let expiring = state.records.values().filter(|entry| entry.expires.is_some()).count();
         let by_expiry = state.by_expiry.iter().map(BTreeSet::len).sum::<usize>();
-        assert_eq!((state.bytes, by_expiry, state.answers), (bytes, expiring, 0));
+        assert_eq!((state.bytes, by_expiry, state.of_strangers), (bytes, expiring, 0));
     }
 }

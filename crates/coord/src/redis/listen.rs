@@ -46,13 +46,30 @@ impl Listener {
         let subscription = self.redis.subscribe([self.channel.clone()]).ok()?;
         let (sender, receiver) = broadcast::channel(BEHIND);
         *teller = Some(sender.clone());
-        drop(tokio::spawn(pass_on(subscription, sender, Arc::clone(&self.teller))));
+        // Where a runtime ends it is dropped at once, for which it wants the place.
+        drop(teller);
+        let telling = Telling { teller: Arc::clone(&self.teller), is_left: false };
+        drop(tokio::spawn(pass_on(subscription, sender, telling)));
         Some(receiver)
     }
 }
 
+/// Whatever ends it, the client or the runtime that it is on: who waits is told no more, and who waits next begins anew.
+struct Telling {
+    teller: Teller,
+    is_left: bool,
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if !self.is_left {
+            *self.teller.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
 /// Tells all who wait what is published, until nobody does or the client is gone.
-async fn pass_on(mut subscription: Subscription, sender: broadcast::Sender<Heard>, teller: Teller) {
+async fn pass_on(mut subscription: Subscription, sender: broadcast::Sender<Heard>, mut telling: Telling) {
     let mut alone_since = None;
     loop {
         match timeout(LINGERS, subscription.next()).await {
@@ -67,15 +84,16 @@ async fn pass_on(mut subscription: Subscription, sender: broadcast::Sender<Heard
         if sender.receiver_count() > 0 {
             alone_since = None;
         } else if alone_since.get_or_insert_with(Instant::now).elapsed() >= LINGERS {
-            let mut teller = teller.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut teller = telling.teller.lock().unwrap_or_else(PoisonError::into_inner);
             // Nobody begins to listen while this is held.
             if sender.receiver_count() == 0 {
                 *teller = None;
+                drop(teller);
+                telling.is_left = true;
                 return;
             }
         }
     }
-    *teller.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 impl fmt::Debug for Listener {

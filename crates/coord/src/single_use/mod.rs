@@ -8,7 +8,7 @@ use statehouse_core::{Condition, ErrorKind, Result};
 use tokio::time::Instant;
 
 use crate::api::{CoordStore, CoordStoreExt as _};
-use crate::hashed::{can_expire, hashed_key};
+use crate::hashed::{USED, can_expire, hashed_key};
 use crate::operation::Operations;
 use crate::options::PutOptions;
 use crate::outcome::PutOutcome;
@@ -26,6 +26,9 @@ use crate::settled::put_settled;
 ///   [`OutcomeUnknown`](ErrorKind::OutcomeUnknown), and the token counts as used; [`accept_as`](Self::accept_as) is for callers
 ///   that want to come back.
 /// - Tokens are secrets: what is stored is their SHA-256.
+/// - **Whoever may come with any text may fill the store**: each is remembered. So it is known that a token is one, by its signature or
+///   because it is kept elsewhere, before it is asked here whether it was used. In memory all of them, with what is kept of requests that
+///   are answered once, have half of the store; in Redis `maxmemory` is what ends it, for locks too.
 ///
 /// The store must let records [expire](crate::capability::SERVER_TIME): memory and Redis do, Redis a day later, some 550 bytes
 /// each. In files each token would leave a file behind for good.
@@ -102,7 +105,7 @@ impl SingleUse {
 
     async fn try_accept(&self, token: &[u8], id: WriteId) -> Result<Accepted> {
         can_expire(&*self.store).await?;
-        let key = hashed_key("used", &self.name, &[token])?;
+        let key = hashed_key(USED, &self.name, &[token])?;
         let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(self.time_to_live);
         let begun = Instant::now();
         match put_settled(&*self.store, &key, &Bytes::new(), id, options).await {

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use statehouse_coord::{
-    Coordination, Delivery, FilesConfig, FilesCoordStore, LockError, Ran, RedisSignals, Revision, Run, Tick,
+    Coordination, Delivery, FilesConfig, FilesCoordStore, LayeredCoordStore, LockError, MemoryCoordStore, Ran,
+    RedisSignals, Revision, Run, Tick,
 };
-use statehouse_core::{Error, ErrorKind};
+use statehouse_core::layer::Layer;
+use statehouse_core::{Error, ErrorKind, Result};
 use statehouse_testkit::{Direction, FaultProxy, S3Server};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -233,5 +235,32 @@ async fn a_note_that_nobody_waits_for_any_more_is_known_for_its_own() {
         let report = coord.runs().get("terminology").await.unwrap().unwrap();
         assert!([5, 6].contains(&report.status.unwrap().done));
         proxy.heal();
+    }
+}
+
+/// A store that keeps to no deadline.
+#[derive(Debug)]
+struct Silence;
+
+impl Layer for Silence {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _: &'static str,
+        _: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_lock_of_a_store_that_says_nothing_is_told_in_time() {
+    let store = LayeredCoordStore::new(Arc::new(MemoryCoordStore::new()), Silence);
+    let coord = Coordination::new(Arc::new(store));
+    for (wait, most) in [(0, 7), (100, 4), (10_000, 14)] {
+        let begun = tokio::time::Instant::now();
+        let acquired = coord.lock("export").wait(Duration::from_millis(wait)).await;
+        let took = begun.elapsed();
+        assert!(matches!(acquired, Err(LockError::Failed(_))), "{acquired:?}");
+        assert!(took >= Duration::from_millis(wait) && took <= Duration::from_secs(most), "{wait}: {took:?}");
     }
 }

@@ -53,7 +53,7 @@ fn in_memory() -> Coordination {
     Coordination::new(Arc::new(MemoryCoordStore::new()))
 }
 
-fn files(store: Arc<dyn statehouse_filestore::FileStore>) -> Files {
+fn files(store: Arc<dyn FileStore>) -> Files {
     Files::new(store, Namespace::new("exports").unwrap())
 }
 
@@ -161,7 +161,7 @@ async fn state_refuses_a_former_holder_in_memory_in_files_and_in_redis() {
     let namespace = random_namespace();
     let folder = tempfile::tempdir().unwrap();
     let disk = Arc::new(LocalFileStore::open(folder.path().join("files")).await.unwrap());
-    for files in [Arc::new(MemoryFileStore::new()) as Arc<dyn statehouse_filestore::FileStore>, disk] {
+    for files in [Arc::new(MemoryFileStore::new()) as Arc<dyn FileStore>, disk] {
         let store = FilesCoordStore::new(files, &namespace, FilesConfig::default()).unwrap();
         is_fenced(&Coordination::new(Arc::new(store))).await;
     }
@@ -231,7 +231,7 @@ async fn of_a_fenced_update_whose_answer_was_lost_it_is_known_what_became_of_it(
 }
 
 /// The old build's process stood still, and was forgotten; it writes once more before it learns of anything.
-async fn a_straggler_is_refused(coord: &Coordination, store: Arc<dyn statehouse_filestore::FileStore>) {
+async fn a_straggler_is_refused(coord: &Coordination, store: Arc<dyn FileStore>) {
     let is_at_once = store.capabilities().has(FENCED_AT_ONCE);
     let (notes, state) = (files(store), coord.state::<u32>("notes"));
     let who = coord.membership().heartbeat(Duration::from_secs(1));

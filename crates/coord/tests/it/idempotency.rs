@@ -1,6 +1,7 @@
 //! Requests that are answered once, however often they come.
 
 mod frames;
+mod kept;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -291,3 +291,25 @@ async fn what_the_server_refuses_is_not_taken_for_what_is_stored() {
     set(&["ACL", "SETUSER", "default", "+@all"]).await;
     assert!(all().await.iter().all(Option::is_none));
 }
+
+/// The first to listen was in a runtime that has ended: whoever listens next hears, and is not told that it does before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_after_a_runtime_has_ended_that_listened_first_hears_what_is_published() {
+    let server = RedisServer::start().await;
+    let signals = open(&server.url(), &random_namespace()).await;
+    let in_the_first = signals.clone();
+    let first = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut subscriber = in_the_first.subscribe(&[key("news")]).unwrap();
+            assert_eq!(next(&mut subscriber).await, News::Resync);
+            subscriber
+        })
+    });
+    let of_the_first = tokio::task::spawn_blocking(move || first.join().unwrap()).await.unwrap();
+    assert!(!of_the_first.is_ready(), "nobody tells it any more");
+    let mut subscriber = signals.subscribe(&[key("news")]).unwrap();
+    assert_eq!(next(&mut subscriber).await, News::Resync);
+    signals.publish(&key("news"), "dropped").await.unwrap();
+    assert_eq!(next(&mut subscriber).await, News::Message { channel: key("news"), message: "dropped".into() });
+}

@@ -104,3 +104,23 @@ async fn a_store_that_keeps_tokens_for_ever_or_may_forget_them_is_refused() {
     let error = coord.single_use("links", MINUTE).accept("x").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
+
+/// Whoever guesses tokens without end fills no store with it, and no lock waits for their time to live.
+#[tokio::test]
+async fn however_many_tokens_somebody_comes_with_locks_have_room() {
+    let config = MemoryConfig::default().with_capacity(64 << 10).unwrap();
+    let coord = over(MemoryCoordStore::with_config(config));
+    let links = coord.single_use("links", MINUTE);
+    let mut count = 0;
+    let error = loop {
+        match links.accept(format!("guess {count}")).await {
+            Ok(accepted) => assert_eq!(accepted, Accepted::First),
+            Err(error) => break error,
+        }
+        count += 1;
+        assert!(count < 1_000, "it takes no end of them");
+    };
+    assert!(error.kind() == ErrorKind::Unavailable && count > 50, "{count}: {error:?}");
+    coord.lock("export").await.unwrap().release().await.unwrap();
+    assert_eq!(links.accept("guess 0").await.unwrap(), Accepted::Before);
+}

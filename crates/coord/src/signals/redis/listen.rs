@@ -40,14 +40,34 @@ impl Listener {
         let new = Hub::new();
         let subscriber = new.subscribe(channels);
         *hub = Some(new.clone());
-        drop(tokio::spawn(pass_on(subscription, new, Arc::clone(&self.hub))));
+        // Where a runtime ends it is dropped at once, for which it wants the place.
+        drop(hub);
+        let passing = Passing { hub: new, shared: Arc::clone(&self.hub), is_left: false };
+        drop(tokio::spawn(pass_on(subscription, passing)));
         Ok(subscriber)
     }
 }
 
+/// Whatever ends it, the client or the runtime that it is on: nothing is heard any more, nobody who listens is to believe that nothing
+/// happens, and who listens next begins anew.
+struct Passing {
+    hub: Hub,
+    shared: Arc<Mutex<Option<Hub>>>,
+    is_left: bool,
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if !self.is_left {
+            self.hub.interrupt();
+            *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
 /// Passes on what is published, until nobody listens or the client is gone.
-async fn pass_on(mut subscription: Subscription, hub: Hub, shared: Arc<Mutex<Option<Hub>>>) {
-    let (mut numbers, mut idle) = (Numbers::default(), 0);
+async fn pass_on(mut subscription: Subscription, mut passing: Passing) {
+    let (mut numbers, mut idle, hub) = (Numbers::default(), 0, passing.hub.clone());
     loop {
         match timeout(LOOK, subscription.next()).await {
             Ok(Some(News::Message { payload, .. })) => numbers.pass_on(&hub, payload.into()),
@@ -61,17 +81,16 @@ async fn pass_on(mut subscription: Subscription, hub: Hub, shared: Arc<Mutex<Opt
         }
         idle = if hub.subscribers() > 0 { 0 } else { idle + 1 };
         if idle >= LINGERS {
-            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shared = passing.shared.lock().unwrap_or_else(PoisonError::into_inner);
             // Nobody begins to listen while this is held.
             if hub.subscribers() == 0 {
                 *shared = None;
+                drop(shared);
+                passing.is_left = true;
                 return;
             }
         }
     }
-    // The client is gone: nothing is heard any more, and nobody who listens is to believe that nothing happens.
-    hub.interrupt();
-    *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// The number of the message that came last, if one has come since it began.
