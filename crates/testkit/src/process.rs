@@ -329,9 +329,16 @@ macro_rules! process_controls {
         /// Starts the server again with the same port, folder and settings, killing it first if it runs; returns when
         /// it answers.
         pub async fn restart(&self) {
-            let started = self.process().spawn_again();
-            started.unwrap_or_else(|error| panic!("{error}"));
-            self.wait_ready().await.unwrap_or_else(|error| panic!("{error}"));
+            self.try_restart().await.unwrap_or_else(|error| panic!("{error}"));
+        }
+
+        /// The same, for a server that may end by itself as it starts.
+        ///
+        /// # Errors
+        /// What prevented it, with the end of its log.
+        pub async fn try_restart(&self) -> Result<(), StartError> {
+            self.process().spawn_again()?;
+            self.wait_ready().await
         }
 
         /// Whether the process was started and not killed; a paused one runs.

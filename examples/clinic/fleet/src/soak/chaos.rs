@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use statehouse_testkit::Program;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::{Failure, Fleet, Servers};
 
 const EVERY: Duration = Duration::from_secs(9);
+
+/// How often a replica is started again that ends by itself.
+const STARTS: u32 = 5;
 
 /// Kills a replica, then a server, and so on in turn; each is started again. The first replica is left alone.
 pub(crate) async fn break_things(servers: &Servers, fleet: &Fleet, say: &impl Fn(&str)) {
@@ -34,12 +38,22 @@ pub(crate) async fn break_things(servers: &Servers, fleet: &Fleet, say: &impl Fn
                 "OpenSearch"
             }
             _ => {
-                others[turn / 2 % others.len()].restart().await;
+                start_again(&others[turn / 2 % others.len()], say).await;
                 "a replica"
             }
         };
         say(&format!("  killed {what}; it answered again after {:.1?}", began.elapsed()));
     }
+}
+
+/// As whatever starts processes does: one that ends because a server that it needs was not up yet is started again.
+async fn start_again(replica: &Program, say: &impl Fn(&str)) {
+    for _ in 0..STARTS {
+        let Err(error) = replica.try_restart().await else { return };
+        say(&format!("  a replica ended as it started, and is started again: {error}"));
+        sleep(Duration::from_secs(1)).await;
+    }
+    replica.restart().await;
 }
 
 /// Returns when all listen.
