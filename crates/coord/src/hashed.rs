@@ -36,12 +36,32 @@ pub(crate) fn hashed_key(kind: &str, name: &str, texts: &[&[u8]]) -> Result<Coor
 
 /// Of texts of which none can be taken for a part of another.
 pub(crate) fn digest(texts: &[&[u8]]) -> [u8; 32] {
+    begun(texts).finalize().into()
+}
+
+/// The same of these texts and a long one, between whose pieces others have their turn.
+#[cfg(feature = "tower")]
+pub(crate) async fn long_digest(texts: &[&[u8]], long: &[u8]) -> [u8; 32] {
+    /// A millisecond of a slow processor.
+    const PIECE: usize = 64 << 10;
+    let mut hash = begun(texts);
+    hash.update((long.len() as u64).to_le_bytes());
+    for piece in long.chunks(PIECE) {
+        hash.update(piece);
+        if piece.len() == PIECE {
+            tokio::task::yield_now().await;
+        }
+    }
+    hash.finalize().into()
+}
+
+fn begun(texts: &[&[u8]]) -> Sha256 {
     let mut hash = Sha256::new();
     for text in texts {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    hash.finalize().into()
+    hash
 }
 
 #[cfg(test)]
@@ -55,5 +75,14 @@ mod tests {
         assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
         assert_ne!(key(&[b"ab"]), key(&[b"ab", b""]));
         assert_eq!(key(&[b""]).as_str().len(), "used/links/".len() + 64);
+    }
+
+    #[cfg(feature = "tower")]
+    #[tokio::test]
+    async fn a_long_text_is_hashed_in_pieces_as_it_is_in_one() {
+        for len in [0, 1, 64 << 10, (1 << 20) + 1] {
+            let long = vec![7; len];
+            assert_eq!(long_digest(&[b"POST", b"/"], &long).await, digest(&[b"POST", b"/", &long]), "{len}");
+        }
     }
 }

@@ -77,7 +77,7 @@
 //!
 //! | | memory | files | Redis |
 //! | --- | --- | --- | --- |
-//! | [`Lock`]: two holders at once | never | never, as long as the file store keeps its conditions | never while one primary keeps its data; after a failover that lost the record, until the lease of the first is over |
+//! | [`Lock`]: two holders at once | never | never, as long as the file store keeps its conditions | never while one primary keeps its data, and its clock is not set forward; after a failover that lost the record, until the lease of the first is over |
 //! | [`Guard::token`] | always rises | always rises | rises, also over a failover or a lost record, as long as the servers' clocks differ by less than the time in between |
 //! | a killed holder's lock is free | after the lease | after the lease for who waited, else after another one | after the lease |
 //! | [`RunOnce`]: the body | is done once | is recorded as done once; may be begun again after a crash | the same; again after a failover that lost the record |

@@ -105,7 +105,8 @@ impl Claim {
                 Err(error)
             }
             Ok(Ok((response, fit))) => {
-                if is_to_be_tried_again(response.status()) || matches!(fit, Fit::Failed) {
+                // One that is answered well and breaks off was carried out all the same.
+                if is_to_be_tried_again(response.status()) {
                     self.free().await;
                 } else {
                     let state = self.state_of(&response, fit);

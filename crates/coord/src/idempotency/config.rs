@@ -13,7 +13,7 @@ use super::format::Fingerprint;
 use super::ledger::{Bounds, Ledger, Owner};
 use super::told::Told;
 use crate::api::CoordStore;
-use crate::hashed::{REQUESTS, digest, hashed_key};
+use crate::hashed::{REQUESTS, digest, hashed_key, long_digest};
 use crate::key::CoordKey;
 
 type Principal = dyn Fn(&Parts) -> Option<String> + Send + Sync;
@@ -97,8 +97,9 @@ impl Config {
     }
 
     /// Which request it is.
-    pub(super) fn fingerprint(&self, parts: &Parts, body: &Bytes) -> Fingerprint {
-        digest(&[parts.method.as_str().as_bytes(), (self.target)(parts).as_bytes(), body])
+    pub(super) async fn fingerprint(&self, parts: &Parts, body: &Bytes) -> Fingerprint {
+        let (method, target) = (parts.method.clone(), (self.target)(parts));
+        long_digest(&[method.as_str().as_bytes(), target.as_bytes()], body).await
     }
 }
 

@@ -49,7 +49,7 @@ const MAX_RESPONSE: usize = 900 << 10;
 /// - Where the store is away, the answer is 503: nothing is passed on of which nobody knows whether it was answered. If it goes away
 ///   while the request is under way, the answer is given, and kept as soon as the store is back, if that is before the lease is over.
 /// - **Bounds**: a request of more than [1 MiB](Self::max_request) gets 413. Of a response of more than
-///   [256 KiB](Self::max_response) the first client gets all, and later ones a 409 that says so. A key has up to 255 bytes, else
+///   [256 KiB](Self::max_response), and of one whose body breaks off, the first client gets what there is, and later ones a 409 that says so. A key has up to 255 bytes, else
 ///   400. Trailers are not kept.
 /// - **All that is kept is bounded**: so many bytes of responses of one principal ([8 MiB](Self::max_kept)) and of all
 ///   ([32 MiB](Self::max_kept_of_all)). For one more the oldest are let go of, and whoever repeats those gets the 409; nothing is done twice.

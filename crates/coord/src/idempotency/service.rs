@@ -80,7 +80,7 @@ async fn read<B: Body<Data = Bytes>>(config: &Config, request: Request<B>) -> Re
         Fit::TooLarge => return Err(Refusal::TooLarge),
         Fit::Failed => return Err(Refusal::Broken),
     };
-    let fingerprint = config.fingerprint(&parts, &whole);
+    let fingerprint = config.fingerprint(&parts, &whole).await;
     Ok((Request::from_parts(parts, body), Some((asked, fingerprint))))
 }
 

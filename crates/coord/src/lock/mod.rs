@@ -101,7 +101,8 @@ impl Lock {
     /// then on the store refuses what all former holders write [fenced](statehouse_core::Fence), though they may not know yet
     /// that they have lost the lock, and what was on its way if the store can do
     /// [that](statehouse_core::capability::FENCED_AT_ONCE). Where a mark cannot be raised, the lock is given back, and acquiring
-    /// it fails. Whoever acquires the lock must name the same stores.
+    /// it fails. Whoever acquires the lock must name the same stores. A mark
+    /// stays in its store: there are as many as names of locks that guard it.
     ///
     /// ```
     /// use std::sync::Arc;

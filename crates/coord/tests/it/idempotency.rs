@@ -348,7 +348,7 @@ async fn what_is_too_large_is_refused_or_not_kept_and_keys_are_checked() {
 }
 
 /// A body that comes in pieces, ends early or goes on for ever is as it was for the first client, and no answer to keep if it
-/// failed.
+/// failed; and what it was the answer of is done.
 #[tokio::test]
 async fn a_response_in_pieces_is_kept_and_one_that_breaks_off_is_not() {
     let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
@@ -365,7 +365,7 @@ async fn a_response_in_pieces_is_kept_and_one_that_breaks_off_is_not() {
     for (key, first, again) in [
         ("whole", Ok("abcdef"), (200, true)),
         ("long", Ok("abcdefghijkl"), (409, false)),
-        ("broken", Err("broken"), (200, false)),
+        ("broken", Err("broken"), (409, false)),
     ] {
         let response = service.clone().oneshot(order(key, "a")).await.unwrap();
         let body = response.into_body().collect().await.map(|body| body.to_bytes());
