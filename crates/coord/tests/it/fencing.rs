@@ -16,6 +16,7 @@ use statehouse_filestore::{FileStore, Files, LocalFileStore, MemoryFileStore};
 use statehouse_testkit::S3Server;
 use tokio::time::{sleep, timeout};
 
+use crate::membership::raise;
 use crate::{durable_redis, open_files, open_redis, random_namespace};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -238,13 +239,13 @@ async fn a_straggler_is_refused(coord: &Coordination, store: Arc<dyn FileStore>)
     let knowing = |newest| MemberInfo::new("clinic").with_formats("notes", 1..=newest);
     let [first, second] = [1, 2].map(|newest| who.epoch("notes", 1..=newest).guards(&notes).guards(&state));
     let (old, new) = (who.join(knowing(1)).await.unwrap(), who.join(knowing(2)).await.unwrap());
-    assert_eq!(first.raise().await.unwrap(), Raised::Now);
+    assert_eq!(raise(&first).await, Raised::Now);
     let [before, after] = [1, 2].map(|format| first.fence(format).unwrap());
-    assert!(matches!(second.raise().await.unwrap(), Raised::Waiting(_)));
+    assert!(matches!(raise(&second).await, Raised::Waiting(_)));
     notes.put("a", "of the old").fenced(&before).await.expect("it may write as long as it is there");
     state.fenced(&before).update("a", |_| 1).await.unwrap();
     old.leave().await;
-    assert_eq!(second.raise().await.unwrap(), Raised::Now);
+    assert_eq!(raise(&second).await, Raised::Now);
     if is_at_once {
         assert_eq!(notes.put("a", "late").fenced(&before).await.unwrap_err().kind(), ErrorKind::Fenced);
     }
@@ -254,7 +255,7 @@ async fn a_straggler_is_refused(coord: &Coordination, store: Arc<dyn FileStore>)
     assert_eq!(state.fenced(&before).update("a", |_| 2).await.unwrap_err().kind(), ErrorKind::Fenced);
     assert_eq!(state.fenced(&after).update("a", |_| 3).await.unwrap().value, 3);
     // Who asks for less makes nothing lower.
-    assert_eq!(first.raise().await.unwrap(), Raised::Already);
+    assert_eq!(raise(&first).await, Raised::Already);
     assert_eq!(state.fenced(&before).update("a", |_| 4).await.unwrap_err().kind(), ErrorKind::Fenced);
     drop(new);
 }

@@ -5,6 +5,7 @@ mod fault;
 mod subject;
 mod table;
 
+pub use cell::timed_fairly;
 pub use fault::NetworkFault;
 pub use subject::{Effect, NetworkSubject};
 pub use table::network_table;

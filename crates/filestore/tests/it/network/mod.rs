@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use statehouse_core::conformance::rounds;
 use statehouse_core::{Error, ErrorKind, Namespace};
 use statehouse_filestore::{FileStore, Files, ObjectFileStore};
-use statehouse_testkit::{Direction, FaultProxy, S3Server};
+use statehouse_testkit::{Direction, FaultProxy, S3Server, timed_fairly};
 
 use crate::s3::config;
 use verbs::{Effect, Given, Sizes, VERBS, Verb, call, is_done, prepare};
@@ -155,9 +155,8 @@ impl Trial<'_> {
 
     /// Within a second, and why if it is not up.
     async fn health(&self) -> Vec<String> {
-        let start = Instant::now();
-        let health = self.store.health().await;
-        let (took, is_up, kind) = (start.elapsed(), health.is_up(), health.error.as_ref().map(Error::kind));
+        let (health, took) = timed_fairly(self.store.health()).await;
+        let (is_up, kind) = (health.is_up(), health.error.as_ref().map(Error::kind));
         println!("health, {}: {} {kind:?} in {took:?}", self.name, health.status);
         let is_right = match self.outcome {
             // Two round trips may take longer than a second.

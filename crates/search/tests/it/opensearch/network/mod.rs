@@ -10,7 +10,7 @@ use statehouse_core::Namespace;
 use statehouse_search::{
     BulkOptions, OpenSearchConfig, OpenSearchIndex, Operation, Record, Refresh, SearchIndex as _, SearchIndexExt as _,
 };
-use statehouse_testkit::{Direction, FaultProxy};
+use statehouse_testkit::{Direction, FaultProxy, timed_fairly};
 use tokio::sync::Semaphore;
 
 use super::{Scratch, config, fresh_name, impatient, own_node, schema};
@@ -144,9 +144,7 @@ impl Table {
             self.direct.bulk(vec![Operation::Upsert(there)]).await.unwrap().check().unwrap();
         }
         fault.begin(&proxy);
-        let start = Instant::now();
-        let outcome = run(verb, &given).await;
-        let took = start.elapsed();
+        let (outcome, took) = timed_fairly(run(verb, &given)).await;
         let bound = if verb == Verb::Health { HEALTH } else { 2 * deadline + SLACK };
         let line = format!("{fault:<14?} {verb:<17?} {outcome:<16} {took:?}");
         if !allowed(fault, verb).contains(&&*outcome) || took > bound {
@@ -245,9 +243,10 @@ async fn a_paused_server_is_a_timeout_on_every_verb_and_health_says_so_within_a_
         .map(|verb| {
             let (index, config, name) = (Arc::clone(&index), config.clone(), name.clone());
             tokio::spawn(async move {
-                let (start, id) = (Instant::now(), fresh_name());
+                let id = fresh_name();
                 let given = Given { index: &index, config, name: &name, id: id.as_str() };
-                (verb, run(verb, &given).await, start.elapsed())
+                let (outcome, took) = timed_fairly(run(verb, &given)).await;
+                (verb, outcome, took)
             })
         })
         .collect();
