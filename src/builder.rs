@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use statehouse_cache::Caches;
 use statehouse_core::Result;
 #[cfg(feature = "coord")]
-use statehouse_core::capability::SHARED;
+use statehouse_core::{Capabilities, capability::SHARED};
 use statehouse_filestore::FileStore;
 use statehouse_session::SessionStore;
 
@@ -243,19 +243,28 @@ impl ServicesBuilder {
         self
     }
 
+    /// A service that replicas share, if there is one, whoever has opened it: then they have to coordinate, too.
     #[cfg(feature = "coord")]
     fn shared(&self) -> Option<&'static str> {
         let config = &self.config;
-        let of_url = [
-            ("cache", self.caches.is_none(), &config.cache),
-            ("sessions", self.sessions.is_none(), &config.sessions),
-            ("files", self.files.is_none(), &config.files),
+        let is_shared = |can: Capabilities| can.has(SHARED);
+        let caches = self.caches.as_ref().map(|caches| is_shared(caches.capabilities()));
+        let sessions = self.sessions.as_ref().map(|store| is_shared(store.capabilities()));
+        let files = self.files.as_ref().map(|store| is_shared(store.capabilities()));
+        #[cfg(feature = "_search")]
+        let search = self.search.as_ref().map(|indexes| is_shared(indexes.capabilities()));
+        let services = [
+            ("cache", caches, &config.cache),
+            ("sessions", sessions, &config.sessions),
+            ("files", files, &config.files),
             #[cfg(feature = "_search")]
-            ("search", self.search.is_none(), &config.search),
+            ("search", search, &config.search),
         ];
-        let read = of_url.into_iter().filter(|(_, is_read, _)| *is_read).map(|(name, _, config)| (name, config));
-        let brought = self.sessions.as_ref().is_some_and(|store| store.capabilities().has(SHARED));
-        crate::coordination::shared_of(read).or(brought.then_some("sessions"))
+        let all = services.into_iter();
+        // The URL of one that is brought along is not looked at.
+        let mut shared =
+            all.filter(|(name, brought, url)| brought.unwrap_or_else(|| crate::coordination::is_shared(name, url)));
+        shared.next().map(|(name, ..)| name)
     }
 
     /// Reads what the configuration says of the services that were not brought along.

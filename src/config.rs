@@ -158,7 +158,8 @@ pub struct Config {
     pub coordination: ServiceConfig,
     /// Whether files and search indexes are only read: every handle refuses to write them, whoever asks, as
     /// [`PermissionDenied`](statehouse_core::ErrorKind::PermissionDenied) with the setting. Only a
-    /// [loader](crate::Services::loader), under a lock, writes them then. Caches, sessions and coordination go on: none of them is content.
+    /// [loader](crate::Services::loader), under a lock, writes them then. A download may be signed in advance, an upload may not. Caches,
+    /// sessions and coordination go on: none of them is content.
     pub read_only: bool,
 }
 

@@ -118,15 +118,9 @@ where
     Slot::new(SERVICE, place, store, until_then, known)
 }
 
-/// The first service that replicas share, of those that are not brought along: its name and URL.
-pub(crate) fn shared_of<'a>(
-    services: impl IntoIterator<Item = (&'static str, &'a ServiceConfig)>,
-) -> Option<&'static str> {
-    let is_shared = |(name, config): (&'static str, &ServiceConfig)| {
-        let url = config.resolve(name).ok()?;
-        (!matches!(url.scheme(), "memory" | "file" | "tantivy")).then_some(name)
-    };
-    services.into_iter().find_map(is_shared)
+/// Whether replicas share a service at this URL.
+pub(crate) fn is_shared(service: &str, config: &ServiceConfig) -> bool {
+    config.resolve(service).is_ok_and(|url| !matches!(url.scheme(), "memory" | "file" | "tantivy"))
 }
 
 fn in_files(files: &Arc<dyn FileStore>, namespace: &Namespace, shared: Option<&'static str>) -> Result<Coord> {

@@ -1,11 +1,11 @@
 //! The replicas, seen from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use statehouse_coord::Member;
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::fleet_report::{FleetReport, program};
+use crate::fleet_report::{Elsewhere, FleetReport, program};
 use crate::services::Services;
 
 impl Services {
@@ -34,15 +34,14 @@ impl Services {
     }
 
     #[cfg_attr(not(feature = "coord-redis"), expect(clippy::unused_async, reason = "there is nobody to ask"))]
-    async fn elsewhere(&self, members: &[Member]) -> BTreeMap<String, usize> {
+    async fn elsewhere(&self, members: &[Member]) -> Elsewhere {
         let programs: BTreeSet<_> = members.iter().map(|member| program(&member.info.build).to_owned()).collect();
         #[cfg(feature = "coord-redis")]
         if let Some(neighbours) = &self.inner().neighbours {
-            // This user of the server may see its own namespace alone.
-            return neighbours.elsewhere(&programs, None).await.unwrap_or_default();
+            return neighbours.elsewhere(&programs, None).await;
         }
         drop(programs);
-        BTreeMap::new()
+        Elsewhere::default()
     }
 }
 

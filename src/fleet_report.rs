@@ -1,11 +1,14 @@
 //! What the replicas say of themselves, side by side.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Serialize, Serializer};
 use statehouse_coord::{Member, MemberState};
+
+use crate::place::one_name;
 
 /// The replicas that are there, and in what they differ: made by [`Services::fleet`](crate::Services::fleet). It holds no
 /// secret. `Display` prints a line for each replica, and below it why it is not ready.
@@ -21,6 +24,19 @@ pub struct FleetReport {
     /// Other namespaces on the same Redis that are used now by replicas of the same programs, and by how many. Where nobody is
     /// here, of all programs.
     pub elsewhere: BTreeMap<String, usize>,
+    /// Other namespaces that replicas of the same programs have named and that cannot be looked into, each with why: whether
+    /// anybody is there is not known. The empty name stands for all that are not known because nobody can ask which there are. It is
+    /// no problem by itself, since a user of the server may be meant to see its own namespace alone.
+    pub unknown: BTreeMap<String, String>,
+}
+
+/// Who has another namespace, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    /// How many replicas each other namespace has.
+    pub(crate) found: BTreeMap<String, usize>,
+    /// Of which that is not known, and why; of an empty name if it is not known which there are.
+    pub(crate) unknown: BTreeMap<String, String>,
 }
 
 /// One replica, as it was told last.
@@ -61,14 +77,14 @@ fn in_a_word<S: Serializer>(state: &MemberState, serializer: S) -> Result<S::Ok,
 }
 
 impl FleetReport {
-    pub(crate) fn of(namespace: &str, members: &[Member], elsewhere: BTreeMap<String, usize>) -> Self {
+    pub(crate) fn of(namespace: &str, members: &[Member], elsewhere: Elsewhere) -> Self {
         let mut replicas: Vec<_> = members.iter().map(ReplicaReport::of).collect();
         replicas.sort_by(|one, other| (&one.label, &one.id).cmp(&(&other.label, &other.id)));
-        let differences = differences(&replicas);
-        Self { namespace: namespace.to_owned(), replicas, differences, elsewhere }
+        let (differences, Elsewhere { found, unknown }) = (differences(&replicas), elsewhere);
+        Self { namespace: namespace.to_owned(), replicas, differences, elsewhere: found, unknown }
     }
 
-    /// Whether there are replicas, all of them ready or about to be, that differ in nothing, and none elsewhere.
+    /// Whether there are replicas, all of them ready or about to be, that differ in nothing, and none that is known to be elsewhere.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let is_well = |replica: &ReplicaReport| replica.state != MemberState::Unready;
@@ -84,7 +100,7 @@ impl ReplicaReport {
         let info = &member.info;
         let mut hash = DefaultHasher::new();
         for (name, value) in &info.fingerprints {
-            (name, mark(value).unwrap_or(value)).hash(&mut hash);
+            (name, mark(value).map_or_else(|| one_name(value), Cow::Borrowed)).hash(&mut hash);
         }
         Self {
             id: member.id.to_string(),
@@ -116,7 +132,7 @@ fn mark(value: &str) -> Option<&str> {
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (mark(one), mark(other)) {
         (Some(one), Some(other)) => one == other,
-        _ => one == other,
+        _ => one_name(one) == one_name(other),
     }
 }
 
@@ -162,6 +178,10 @@ impl fmt::Display for FleetReport {
                 "\nproblem: on the same server {count} have the namespace {namespace:?}; if they are of one fleet, set "
             )?;
             f.write_str("STATEHOUSE_NAMESPACE to the same for all")
+        })?;
+        self.unknown.iter().try_for_each(|(namespace, why)| match &namespace[..] {
+            "" => write!(f, "\nunknown: whether replicas have another namespace: {why}"),
+            namespace => write!(f, "\nunknown: whether replicas have the namespace {namespace:?}: {why}"),
         })
     }
 }
@@ -200,7 +220,7 @@ mod tests {
     }
 
     fn report(members: &[Member]) -> FleetReport {
-        FleetReport::of("clinic", members, BTreeMap::new())
+        FleetReport::of("clinic", members, Elsewhere::default())
     }
 
     #[test]
@@ -212,6 +232,9 @@ mod tests {
         assert_eq!(fleet.replicas[0].label, "host 1");
         assert_eq!(fleet.replicas[0].settings, fleet.replicas[1].settings);
         assert_ne!(fleet.replicas[0].settings, fleet.replicas[2].settings);
+        let cache = |place: &str| info().with_fingerprint("cache.place", place);
+        let fleet = report(&[member(1, cache("redis://h")), member(2, cache("redis://h:6379/0"))]);
+        assert!(fleet.is_good() && fleet.replicas[0].settings == fleet.replicas[1].settings, "{fleet}");
         let starting = info().with_state(MemberState::Starting);
         assert!(report(&[member(1, info()), member(2, starting)]).is_good(), "it will be ready");
     }
@@ -242,9 +265,26 @@ mod tests {
         let alone = || ready("clinic 2").with_fingerprint("cache.place", format!("memory{OF_ITS_OWN}"));
         assert!(report(&[member(1, alone())]).is_good(), "one replica needs nothing that is shared");
         assert!(!report(&[member(1, alone()), member(2, alone())]).is_good());
-        let elsewhere = BTreeMap::from([("clinic-b".to_owned(), 2)]);
-        let fleet = FleetReport::of("clinic", &[member(1, ready("clinic 2"))], elsewhere);
+        let found = BTreeMap::from([("clinic-b".to_owned(), 2)]);
+        let fleet =
+            FleetReport::of("clinic", &[member(1, ready("clinic 2"))], Elsewhere { found, ..Default::default() });
         assert!(!fleet.is_good() && fleet.to_string().contains("2 have the namespace \"clinic-b\""), "{fleet}");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_into_is_unknown_and_not_nobody() {
+        let unknown = [("shop", "it may not be read"), ("", "no answer")];
+        let unknown = unknown.map(|(namespace, why)| (namespace.to_owned(), why.to_owned())).into_iter().collect();
+        let fleet =
+            FleetReport::of("clinic", &[member(1, ready("clinic 2"))], Elsewhere { unknown, ..Default::default() });
+        let text = fleet.to_string();
+        for line in [
+            r#"unknown: whether replicas have the namespace "shop": it may not be read"#,
+            "unknown: whether replicas have another namespace: no answer",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+        assert!(fleet.is_good(), "one that sees its own namespace alone is well");
     }
 
     #[test]

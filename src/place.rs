@@ -25,7 +25,7 @@ impl Place {
             setting: url.setting().to_owned(),
             backend: backend(service, url.scheme()),
             address: address(url, folder.as_deref()),
-            server: url.scheme().starts_with("redis").then(|| hosts(url)),
+            server: url.scheme().starts_with("redis").then(|| all_of(url.scheme(), &hosts(url))),
             folder,
         };
         let Some(folder) = &place.folder else { return Ok(place) };
@@ -121,6 +121,37 @@ fn hosts(url: &ServiceUrl) -> String {
     url.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// One and the same for all ways to write a place in Redis, whether it says what is so by default and in whatever order it has
+/// its hosts. Everything else is left as it is.
+#[cfg(feature = "coord")]
+pub(crate) fn one_name(place: &str) -> std::borrow::Cow<'_, str> {
+    use std::borrow::Cow;
+
+    let Some((scheme, rest)) = place.split_once("://").filter(|(scheme, _)| scheme.starts_with("redis")) else {
+        return Cow::Borrowed(place);
+    };
+    let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let path = path.trim_end_matches('/');
+    let within = match path.rsplit_once('/') {
+        // Of the master that Sentinel calls so.
+        Some((master, "0")) => master,
+        None if path == "0" => "",
+        _ => path,
+    };
+    Cow::Owned(format!("{scheme}://{}/{within}", all_of(scheme, hosts)))
+}
+
+/// The hosts of a Redis, each with its port, in order.
+fn all_of(scheme: &str, hosts: &str) -> String {
+    let port = if scheme.ends_with("+sentinel") { 26379 } else { 6379 };
+    let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    let whole =
+        |host: &str| if has_port(host) { host.to_lowercase() } else { format!("{}:{port}", host.to_lowercase()) };
+    let mut hosts: Vec<_> = hosts.split(',').map(whole).collect();
+    hosts.sort_unstable();
+    hosts.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +192,33 @@ mod tests {
     fn two_services_are_beside_each_other_if_they_are_on_one_redis() {
         let place = |url: &str| Place::of(Service::Cache, &ServiceUrl::parse("S", url).unwrap()).unwrap();
         assert!(place("redis://h:1/0?timeout=1s").is_beside(&place("redis://u:p@h:1/1")));
+        assert!(place("redis://h").is_beside(&place("redis://H:6379/1")));
         assert!(!place("redis://h:1").is_beside(&place("redis://h:2")));
         assert!(!place("memory:").is_beside(&place("memory:")));
+    }
+
+    #[test]
+    #[cfg(feature = "coord")]
+    fn a_place_in_redis_is_the_same_however_it_is_written() {
+        for (one, other) in [
+            ("redis://h", "redis://h:6379/0"),
+            ("redis://h/", "redis://H:6379"),
+            ("rediss://[::1]", "rediss://[::1]:6379/0"),
+            ("redis+sentinel://a,b:26380,c/main", "redis+sentinel://c:26379,a,b:26380/main/0"),
+            ("redis+cluster://a,b", "redis+cluster://b,a:6379/0"),
+        ] {
+            assert_eq!(one_name(one), one_name(other));
+        }
+        for (one, other) in [
+            ("redis://h", "redis://h/1"),
+            ("redis://h", "redis://h:6380"),
+            ("redis://h/1", "redis://h/10"),
+            ("redis://h", "redis+sentinel://h/0"),
+            ("redis+sentinel://a/main/1", "redis+sentinel://a/main"),
+            ("redis+sentinel://a/main", "redis+sentinel://a/other"),
+            ("s3://a/0", "s3://a"),
+        ] {
+            assert_ne!(one_name(one), one_name(other));
+        }
     }
 }

@@ -9,10 +9,11 @@ use statehouse_filestore::{FileStore, LayeredFileStore};
 use crate::config::READ_ONLY;
 
 /// What changes nothing of the content: a mark is raised for whoever may write. What is not known is taken for a write.
-const READS: [&str; 15] = [
+const READS: [&str; 16] = [
     "filestore.get",
     "filestore.head",
     "filestore.list",
+    "filestore.presign_get",
     "filestore.raise",
     "filestore.stages",
     "search.close",

@@ -186,7 +186,8 @@ impl Operations {
     }
 
     /// How long new requests are still answered after the signal, so that load balancers can learn of it (2 seconds). It is
-    /// right when it is longer than they take, between two probes or to be told; where nobody stands in front it can be zero.
+    /// right when it is longer than they take, between two probes or to be told; where nobody stands in front it can be zero. Of what
+    /// a stop may take in all it is half at most: see [`drain_within`](Self::drain_within).
     #[must_use]
     pub fn delay(mut self, time: Duration) -> Self {
         self.stop.delay = bounded(time);
@@ -194,7 +195,8 @@ impl Operations {
     }
 
     /// How long a stop may take in all, from the signal on: the delay, what is under way, and what is to be stored
-    /// (25 seconds: Kubernetes kills after 30 unless told otherwise).
+    /// (25 seconds: Kubernetes kills after 30 unless told otherwise). The delay takes half of it at most, and a fifth, up to five
+    /// seconds, is kept for what is to be stored: with two seconds, new requests are answered for one, and have 0.6 seconds after that.
     #[must_use]
     pub fn drain_within(mut self, time: Duration) -> Self {
         self.stop.within = bounded(time);

@@ -77,6 +77,12 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// How long new requests are answered after the signal: half of the budget at most, so that there is time for those that come
+    /// last.
+    pub(super) fn delay(wanted: Duration, within: Duration) -> Duration {
+        wanted.min(within / 2)
+    }
+
     /// A fifth, and five seconds at most, is kept for what is to be stored.
     pub(super) fn new(now: Instant, within: Duration) -> Self {
         let end = now + within;
@@ -95,6 +101,17 @@ mod tests {
             let budget = Budget::new(now, Duration::from_secs(within));
             assert_eq!(budget.cut - now, Duration::from_millis(cut));
             assert_eq!(budget.end - now, Duration::from_secs(within));
+        }
+    }
+
+    #[test]
+    fn what_comes_last_has_time_before_it_is_cut_off() {
+        let now = Instant::now();
+        for (wanted, within, delay) in [(2000, 25_000, 2000), (2000, 2000, 1000), (60_000, 5000, 2500), (0, 2000, 0)] {
+            let [wanted, within] = [wanted, within].map(Duration::from_millis);
+            let found = Budget::delay(wanted, within);
+            assert_eq!(found, Duration::from_millis(delay));
+            assert!(now + found < Budget::new(now, within).cut);
         }
     }
 }

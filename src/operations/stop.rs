@@ -42,6 +42,7 @@ impl Stop {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        let delay = Budget::delay(delay, self.within);
         let budget = self.begin(delay);
         let cut = signals.next_or(budget.cut);
         let served = async {

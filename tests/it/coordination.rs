@@ -4,8 +4,12 @@ use std::future::IntoFuture as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use statehouse::cache::Caches;
 use statehouse::coord::{LockError, MemoryCoordStore, News, Ran, Revision, Run};
-use statehouse::core::Namespace;
+use statehouse::core::{Namespace, ServiceUrl};
+use statehouse::redis::{RedisClient, RedisConfig};
+use statehouse::search::{Indexes, OpenSearchConfig};
+use statehouse::session::RedisSessionStore;
 use statehouse::{Config, Error, ErrorKind, Service, ServiceDescription, ServiceState, Services};
 use statehouse_testkit::{RedisServer, S3Server};
 use tokio::sync::oneshot;
@@ -95,6 +99,53 @@ async fn a_replica_that_would_coordinate_with_nobody_is_told_so() {
         let error = Services::open(Config::in_memory().with_coordination(url)).await.unwrap_err();
         assert_eq!(error.setting(), SETTING, "{error}");
     }
+}
+
+/// What replicas share is shared by them whoever has opened it.
+#[tokio::test]
+async fn a_replica_that_brings_what_is_shared_along_is_told_so_too() {
+    let (redis, namespace) = (RedisServer::shared().await, Namespace::new(namespace()).unwrap());
+    let mut url = ServiceUrl::parse("R", &redis.url()).unwrap();
+    let client = RedisClient::open(RedisConfig::from_url(&mut url).unwrap()).await.unwrap();
+    let sessions = RedisSessionStore::connect(client.clone(), &namespace).await.unwrap();
+    let server = S3Server::shared().await;
+    let url = ServiceUrl::parse("F", &crate::s3_url(server, server.secret_key(), server.bucket())).unwrap();
+    let files = Arc::clone(statehouse::files::open(url, &namespace).await.unwrap().store());
+    let search = OpenSearchConfig::from_url(ServiceUrl::parse("S", "opensearch+http://h").unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let local = Config::embedded(folder.path());
+    let beside = || Services::builder(local.clone());
+    let alone = || Services::builder(local.clone().with_coordination("memory:"));
+    let caches = || Caches::redis(client.clone(), &namespace);
+    let indexes = || Indexes::opensearch(search.clone(), &namespace).unwrap();
+    for (what, builder) in [
+        ("cache", beside().with_caches(caches())),
+        ("sessions", beside().with_sessions(Arc::new(sessions.clone()))),
+        ("search", beside().with_search(indexes())),
+    ] {
+        let services = builder.open().await.unwrap();
+        let LockError::Failed(error) = services.coordination().lock("a").await.unwrap_err() else { panic!("free") };
+        assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{what}: {error}");
+        assert!(error.to_string().contains(&format!("the {what} are shared")), "{error}");
+        let error = services.coordination().counter("visits").add(1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{what}: {error}");
+    }
+    for (what, builder) in [
+        ("cache", alone().with_caches(caches())),
+        ("sessions", alone().with_sessions(Arc::new(sessions.clone()))),
+        ("files", alone().with_files(Arc::clone(&files))),
+        ("search", alone().with_search(indexes())),
+    ] {
+        let error = builder.open().await.unwrap_err();
+        assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{what}: {error}");
+    }
+    // Where the files are shared, coordination is, beside them.
+    let services = beside().with_files(files).with_caches(caches()).open().await.unwrap();
+    services.coordination().lock("a").await.unwrap().release().await.unwrap();
+    // What is each replica's own asks for nothing.
+    let services = beside().with_caches(Caches::memory(Default::default())).open().await.unwrap();
+    services.coordination().lock("a").await.unwrap().release().await.unwrap();
+    assert_eq!(services.coordination().counter("visits").add(1).await.unwrap(), 1);
 }
 
 fn described(services: &Services) -> ServiceDescription {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use clinic_fleet::Balancer;
 use statehouse::cache::TypedCache;
+use statehouse::coord::{Ran, Revision, Run};
 use statehouse::{Config, ErrorKind, Services, Session, SessionLayer};
 use statehouse_testkit::{RedisServer, S3Server};
 use tokio::net::TcpListener;
@@ -157,6 +159,43 @@ async fn a_client_that_stays_at_its_replica_is_known_there_and_a_stranger_at_the
     one.kill().await;
     let mut ada = Client::logged_in(two.address).await;
     assert_eq!((ada.who(two.address).await, grace.who(two.address).await), ("ada".to_owned(), "ada".to_owned()));
+}
+
+/// What is run once, and the database that all share: how often it was migrated.
+async fn migrate(services: &Services, migrated: &AtomicUsize) -> Ran {
+    let migrate = async |_: Run| {
+        migrated.fetch_add(1, Ordering::SeqCst);
+        Ok::<(), statehouse::Error>(())
+    };
+    services.coordination().run_once("schema", Revision::new(7, "")).run(migrate).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_once_over_a_shared_database_needs_coordination_that_is_shared() {
+    let redis = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let config = |at: usize| embedded(folders[at].path()).with_namespace("growing").with_coordination(redis.url());
+    let [one, two] = [Replica::start(config(0)).await, Replica::start(config(1)).await];
+    let migrated = AtomicUsize::new(0);
+    assert_eq!(migrate(&one.services, &migrated).await, Ran::Now { attempt: 1 });
+    assert_eq!(migrate(&two.services, &migrated).await, Ran::AlreadyDone);
+    assert_eq!(migrated.load(Ordering::SeqCst), 1);
+    // Everything else is each replica's own, as it was.
+    let mut ada = Client::logged_in(one.address).await;
+    assert_eq!((ada.who(one.address).await, ada.who(two.address).await), ("ada".to_owned(), "nobody".to_owned()));
+    one.end().await;
+    two.end().await;
+
+    // Without it each records for itself what it has run, and is told so if it asks.
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let migrated = AtomicUsize::new(0);
+    for folder in &folders {
+        let services = Services::open(embedded(folder.path())).await.unwrap();
+        assert_eq!(migrate(&services, &migrated).await, Ran::Now { attempt: 1 });
+        let refused = services.require_shared().unwrap_err();
+        assert_eq!(refused.setting(), Some("STATEHOUSE_COORDINATION_URL"), "{refused}");
+    }
+    assert_eq!(migrated.load(Ordering::SeqCst), 2, "this is what the setting is for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

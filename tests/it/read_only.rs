@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use statehouse::files::{FileKey, FileStore as _, PresignOptions, Verb};
 use statehouse::search::Document;
 use statehouse::{Config, Error, ErrorKind, Services};
+use statehouse_testkit::S3Server;
 
 #[derive(Clone, Debug, PartialEq, Document)]
 struct Concept {
@@ -25,7 +27,7 @@ async fn files_and_indexes_are_written_by_a_loader_alone_and_only_under_its_lock
     refused(&scans.put("a", "DICM").await.unwrap_err());
     refused(&scans.delete("a").await.unwrap_err());
     let store = services.file_store();
-    let key = statehouse::files::FileKey::new("app.scans/a").unwrap();
+    let key = FileKey::new("app.scans/a").unwrap();
     refused(&store.copy_with(&key, &key, Default::default()).await.unwrap_err());
     let concepts = services.search::<Concept>("concepts").open().await.unwrap();
     let cholera = Concept { code: "A00".to_owned(), display: "Cholera".to_owned() };
@@ -46,6 +48,23 @@ async fn files_and_indexes_are_written_by_a_loader_alone_and_only_under_its_lock
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     services.coordination().lock("preload").await.expect("it was given back").release().await.unwrap();
     assert!(!scans.exists("b").await.unwrap());
+}
+
+/// Whoever has a request signed does what that request does.
+#[tokio::test]
+async fn a_download_may_be_signed_and_an_upload_may_not() {
+    let server = S3Server::shared().await;
+    let url = crate::s3_url(server, server.secret_key(), server.bucket());
+    let namespace = format!("signed{}", std::process::id());
+    let config = || Config::in_memory().with_namespace(&namespace).with_files(url.as_str());
+    let writes = Services::open(config()).await.unwrap();
+    writes.files("scans").unwrap().put("a", "DICM").await.unwrap();
+    let reads = Services::open(config().with_read_only(true)).await.unwrap();
+    let (store, key) = (reads.file_store(), FileKey::new(format!("{namespace}.scans/a")).unwrap());
+    let minute = Duration::from_secs(60);
+    let signed = store.presign_with(&key, PresignOptions::new(Verb::Get, minute)).await.unwrap();
+    assert!(signed.url.contains("X-Amz-Signature"));
+    refused(&store.presign_with(&key, PresignOptions::new(Verb::Put, minute)).await.unwrap_err());
 }
 
 #[tokio::test]

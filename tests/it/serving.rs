@@ -266,6 +266,27 @@ async fn what_does_not_end_in_time_is_cut_off() {
     assert_eq!(rest(&mut client).await, "");
 }
 
+/// Also where somebody has shortened what a stop may take, and not the delay.
+#[tokio::test]
+async fn what_comes_at_the_end_of_the_delay_has_time_to_be_answered() {
+    let Served { address, stop, begun, ended } =
+        serve(|operations| operations.delay(10 * SOON).drain_within(Duration::from_secs(6))).await;
+    stop.send(()).unwrap();
+    timeout(SOON, begun.acquire()).await.expect("the stop is heard").unwrap().forget();
+    let mut answered = 0;
+    while let Ok(mut client) = TcpStream::connect(&address).await {
+        let _gone = client.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        let answer = rest(&mut client).await;
+        // A connection that nobody has taken before the end is not one that was cut off.
+        let Ok(has_begun) = begun.try_acquire() else { break };
+        has_begun.forget();
+        assert!(answer.starts_with("HTTP/1.1 200"), "after {answered}: {answer:?}");
+        answered += 1;
+    }
+    assert!(answered > 0, "new requests are answered for a while");
+    timeout(SOON, ended).await.unwrap().unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn during_the_delay_connections_are_accepted() {
     let Served { address, stop, begun, ended } =

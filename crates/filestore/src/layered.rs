@@ -8,7 +8,7 @@ use crate::operation::NAME;
 use crate::{
     Body, CommitOptions, CommitOutcome, CopyOptions, DeleteOptions, DeleteOutcome, DiscardOptions, DiscardOutcome,
     FileKey, FileStore, GetOptions, HeadOptions, ListOptions, Meta, Object, Page, PresignOptions, Presigned,
-    PutOptions, PutOutcome, ReadOutcome, Stage, StageId, Staged, StagesOptions, SweepOptions, Swept,
+    PutOptions, PutOutcome, ReadOutcome, Stage, StageId, Staged, StagesOptions, SweepOptions, Swept, Verb,
 };
 
 /// A [`FileStore`] with a [`Layer`] around each of its calls. Capabilities, health and clock are those of the store in it.
@@ -74,7 +74,9 @@ impl<L: Layer> FileStore for LayeredFileStore<L> {
     }
 
     async fn presign_with(&self, key: &FileKey, options: PresignOptions) -> Result<Presigned> {
-        self.layer.around(NAME.presign, self.inner.presign_with(key, options)).await
+        // Who only reads may have a download signed, and no upload.
+        let name = if options.verb == Verb::Get { NAME.presign_get } else { NAME.presign };
+        self.layer.around(name, self.inner.presign_with(key, options)).await
     }
 
     async fn stage_with(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {

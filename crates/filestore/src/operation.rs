@@ -8,6 +8,7 @@ statehouse_core::operations! {
     copy: "filestore.copy",
     raise: "filestore.raise",
     presign: "filestore.presign",
+    presign_get: "filestore.presign_get",
     stage: "filestore.stage",
     commit: "filestore.commit",
     discard: "filestore.discard",

@@ -1,6 +1,6 @@
 //! What should be the same for all replicas, and is not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use statehouse_coord::{Member, MemberId, MemberInfo};
 
@@ -20,23 +20,34 @@ pub(super) struct Own<'a> {
     pub(super) clock: Option<i64>,
 }
 
-/// A line for each thing in which this replica differs from others, or that none of them shares.
-pub(super) fn differences(own: &Own<'_>, members: &[Member]) -> BTreeSet<String> {
+/// A line for each difference, by what it is: what differs, what this replica has, and what others have. How many they are is in
+/// the line alone: of fifty replicas that are restarted one by one, that a count has changed is no news.
+pub(super) type Differences = BTreeMap<String, String>;
+
+/// The lines of what is in `now` and not in `before`.
+pub(super) fn lines_beyond<'d>(before: &Differences, now: &'d Differences) -> impl Iterator<Item = &'d String> {
+    now.iter().filter(|(what, _)| !before.contains_key(*what)).map(|(_, line)| line)
+}
+
+/// Each thing in which this replica differs from others, or that none of them shares.
+pub(super) fn differences(own: &Own<'_>, members: &[Member]) -> Differences {
     let others: Vec<&Member> = members.iter().filter(|member| member.id != own.id).collect();
-    let mut lines: BTreeSet<_> = own.clock.and_then(clock).into_iter().collect();
+    let mut found: Differences = own.clock.and_then(clock).map(|line| (line.clone(), line)).into_iter().collect();
     if others.is_empty() {
-        return lines;
+        return found;
     }
     let build = compare("build", &own.info.build, &others, |info| Some(&info.build).filter(|build| !build.is_empty()));
-    lines.extend(build.filter(|_| !own.info.build.is_empty()));
+    found.extend(build.filter(|_| !own.info.build.is_empty()));
     for (name, value) in &own.info.fingerprints {
-        lines.extend(compare(name, value, &others, |info| info.fingerprints.get(name)));
+        found.extend(compare(name, value, &others, |info| info.fingerprints.get(name)));
     }
     let replicas = others.len() + 1;
-    lines.extend(own.alone.iter().map(|(service, backend)| {
-        format!("{service}: each replica has its own ({backend}), and there are {replicas} of them")
+    found.extend(own.alone.iter().map(|(service, backend)| {
+        let what = format!("{service}: each replica has its own ({backend})");
+        let line = format!("{what}, and there are {replicas} of them");
+        (what, line)
     }));
-    lines
+    found
 }
 
 fn compare<'m>(
@@ -44,14 +55,15 @@ fn compare<'m>(
     own: &str,
     others: &[&'m Member],
     of: impl Fn(&'m MemberInfo) -> Option<&'m String>,
-) -> Option<String> {
+) -> Option<(String, String)> {
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
     for value in others.iter().filter_map(|member| of(&member.info)).filter(|value| !is_same(own, value)) {
         *found.entry(value).or_default() += 1;
     }
     let words: Vec<_> = found.iter().map(|(value, count)| format!("{count} have {value:?}")).collect();
-    let (words, count) = (words.join(", "), others.len());
-    (!found.is_empty()).then(|| format!("{name}: this replica has {own:?}, and of {count} others {words}"))
+    let (words, count, has) = (words.join(", "), others.len(), format!("{name}: this replica has {own:?}"));
+    let what = format!("{has}, and others {:?}", found.keys().collect::<Vec<_>>());
+    (!found.is_empty()).then(|| (what, format!("{has}, and of {count} others {words}")))
 }
 
 fn clock(ahead: i64) -> Option<String> {
@@ -79,7 +91,31 @@ mod tests {
         let me = Member::new(id(0), "", own.clone());
         let others = others.iter().zip(1..).map(|(info, number)| Member::new(id(number), "", info.clone()));
         let members: Vec<_> = others.chain([me]).collect();
-        differences(&Own { id: id(0), info: own, alone, clock }, &members).into_iter().collect()
+        differences(&Own { id: id(0), info: own, alone, clock }, &members).into_values().collect()
+    }
+
+    #[test]
+    fn how_many_differ_is_no_news() {
+        let (old, new) = (MemberInfo::new("clinic 1"), MemberInfo::new("clinic 2"));
+        let alone = [("cache", "memory".to_owned())];
+        let of = |old_ones: u8| {
+            let others = (1..50).map(|number| if number <= old_ones { old.clone() } else { new.clone() });
+            let others = (1..).zip(others).map(|(number, info)| Member::new(id(number), "", info));
+            let members: Vec<_> = others.take(usize::from(old_ones) + 3).collect();
+            differences(&Own { id: id(0), info: &new, alone: &alone, clock: None }, &members)
+        };
+        let mut before = of(40);
+        assert_eq!(lines_beyond(&Differences::new(), &before).count(), 2);
+        for old_ones in (1..40).rev() {
+            let now = of(old_ones);
+            assert_eq!(lines_beyond(&before, &now).chain(lines_beyond(&now, &before)).count(), 0, "{now:?}");
+            assert_ne!(before, now, "the page has the counts of now");
+            before = now;
+        }
+        let now = of(0);
+        assert_eq!(lines_beyond(&before, &now).count(), 0);
+        let gone: Vec<_> = lines_beyond(&now, &before).collect();
+        assert_eq!(gone, [r#"build: this replica has "clinic 2", and of 4 others 1 have "clinic 1""#]);
     }
 
     #[test]

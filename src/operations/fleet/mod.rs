@@ -5,8 +5,9 @@ mod differences;
 mod elsewhere;
 mod places;
 mod quorum;
+mod telling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,10 @@ use statehouse_core::policy::Backoff;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use self::differences::{Own, differences};
+use self::differences::{Differences, Own, differences, lines_beyond};
 use self::places::Places;
 use self::quorum::{Loss, Me, decide};
+use self::telling::Telling;
 use super::readiness::{Lost, Readiness};
 use crate::description::{ServiceDescription, ServiceState};
 use crate::services::Services;
@@ -47,6 +49,7 @@ struct Replica {
     services: Services,
     readiness: Arc<Readiness>,
     joined: Joined,
+    telling: Telling,
     membership: Membership,
     watch: MemberWatch,
     places: Places,
@@ -56,9 +59,9 @@ struct Replica {
     clock_read: Option<Instant>,
     /// Since when the others are told what is lost.
     told: Option<Instant>,
-    differences: BTreeSet<String>,
+    differences: Differences,
     /// What is said of replicas that have another namespace.
-    elsewhere: watch::Receiver<Vec<String>>,
+    elsewhere: watch::Receiver<Differences>,
 }
 
 /// Joins the others in the background, and keeps `/ready` informed, until the services are shut down.
@@ -90,8 +93,8 @@ pub(super) fn begin(services: &Services, readiness: Arc<Readiness>, info: Member
 }
 
 /// What is found of replicas that have another namespace, for as long as somebody wants to know.
-fn look_elsewhere(services: &Services, info: &MemberInfo) -> watch::Receiver<Vec<String>> {
-    let (found, told) = watch::channel(Vec::new());
+fn look_elsewhere(services: &Services, info: &MemberInfo) -> watch::Receiver<Differences> {
+    let (found, told) = watch::channel(Differences::new());
     #[cfg(feature = "coord-redis")]
     if let Some(neighbours) = services.inner().neighbours.clone() {
         drop(tokio::spawn(elsewhere::look(
@@ -110,7 +113,7 @@ fn look_elsewhere(services: &Services, info: &MemberInfo) -> watch::Receiver<Vec
 async fn join(
     services: Services,
     readiness: Arc<Readiness>,
-    (membership, elsewhere): (Membership, watch::Receiver<Vec<String>>),
+    (membership, elsewhere): (Membership, watch::Receiver<Differences>),
     info: MemberInfo,
 ) -> Replica {
     let (mut backoff, mut is_told) = (Backoff::new(PAUSES[0], PAUSES[1]), false);
@@ -124,6 +127,7 @@ async fn join(
                     services,
                     readiness,
                     joined,
+                    telling: Telling::new(info),
                     membership,
                     watch,
                     places: Places::default(),
@@ -131,7 +135,7 @@ async fn join(
                     clock: None,
                     clock_read: None,
                     told: None,
-                    differences: BTreeSet::new(),
+                    differences: Differences::new(),
                     elsewhere,
                 };
             }
@@ -163,8 +167,9 @@ impl Replica {
         let (lost, lifecycle) = (self.readiness.lost(), &services.inner().lifecycle);
         // The others are told as soon as it is down, so that it need not wait for that once it is lost.
         let (down, used) = (self.readiness.down(), used(services));
-        self.tell(|info| {
-            info.reaches = self.readiness.reaches();
+        let reaches = self.readiness.reaches();
+        self.telling.tell(&self.joined, |info| {
+            info.reaches = reaches;
             info.lost.clone_from(&down);
             self.places.tell(&used, info);
         });
@@ -177,13 +182,7 @@ impl Replica {
         self.compare(&used);
         lifecycle.now_stands(self.standing(&lost));
         let (state, reasons) = (self.readiness.state(), self.readiness.why_not());
-        self.tell(|info| (info.state, info.reasons) = (state, reasons));
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut MemberInfo)) {
-        if let Err(error) = self.joined.update(change) {
-            tracing::warn!(name: "fleet.says_too_much", %error, "what this replica says of itself is not told");
-        }
+        self.telling.tell(&self.joined, |info| (info.state, info.reasons) = (state, reasons));
     }
 
     /// Looks at the others when it is time.
@@ -222,11 +221,11 @@ impl Replica {
         let info = self.joined.info();
         let own = Own { id: self.joined.id(), info: &info, alone: &alone, clock: self.clock };
         let mut now = differences(&own, members);
-        now.extend(self.elsewhere.borrow().iter().cloned());
-        for difference in now.difference(&self.differences) {
+        now.extend(self.elsewhere.borrow().clone());
+        for difference in lines_beyond(&self.differences, &now) {
             tracing::warn!(name: "fleet.differs", "{difference}");
         }
-        for difference in self.differences.difference(&now) {
+        for difference in lines_beyond(&now, &self.differences) {
             tracing::info!(name: "fleet.agrees", "no longer so: {difference}");
         }
         self.differences = now;
@@ -243,7 +242,7 @@ impl Replica {
         Standing {
             members: members.map(<[Member]>::len),
             verdicts,
-            differences: self.differences.iter().cloned().collect(),
+            differences: self.differences.values().cloned().collect(),
             behind: self.joined.behind().map(|behind| behind.to_string()),
         }
     }
