@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::{BoostMode, Curve, Decay, FieldValueFactor, FunctionScoreQuery, Modifier, ScoreFunction, Value};
 
 /// The function score of a query that is compiled. Of its functions the first counts that a document fits.
-pub(super) fn compile(query: &FunctionScoreQuery, inner: Json) -> Json {
+pub(super) fn compile(query: &FunctionScoreQuery, inner: &Json) -> Json {
     let functions = match &query.function {
         ScoreFunction::FieldValue(function) => of_value(function),
         ScoreFunction::Decay(function) => vec![of_decay(function)],

@@ -196,7 +196,7 @@ impl Compiler<'_> {
     /// Lucene makes one of equal clauses, with the sum of their boosts; of function scores that is another sum than that of their
     /// scores. So each but the first stands beside something else that nothing has.
     fn function_score(&self, query: &FunctionScoreQuery) -> Result<Json> {
-        let own = function::compile(query, self.query(&query.query)?);
+        let own = function::compile(query, &self.query(&query.query)?);
         let number = self.functions.replace(self.functions.get() + 1);
         if number == 0 {
             return Ok(own);

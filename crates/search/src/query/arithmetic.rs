@@ -63,20 +63,20 @@ impl FieldValueFactor {
     fn check(&self) -> Result<()> {
         if !(self.factor > 0.0 && self.factor <= MAX_BOOST) {
             let message = format!("the factor of a field's value must be above 0 and at most {MAX_BOOST:e}");
-            return Err(Error::invalid_input(message).with_key(&*self.field));
+            return Err(Error::invalid_input(message).with_key(&self.field));
         }
         let is_enough = if self.modifier == Modifier::Reciprocal { self.missing > 0.0 } else { self.missing >= 0.0 };
         if is_enough && self.missing.is_sign_positive() && self.missing.is_finite() {
             return Ok(());
         }
         let message = "what a missing value counts as must be finite and not negative, and above 0 for a reciprocal";
-        Err(Error::invalid_input(message).with_key(&*self.field))
+        Err(Error::invalid_input(message).with_key(&self.field))
     }
 }
 
 impl Decay {
     fn check(&self) -> Result<()> {
-        let refused = |message: String| Err(Error::invalid_input(message).with_key(&*self.field));
+        let refused = |message: String| Err(Error::invalid_input(message).with_key(&self.field));
         if !SCALES.contains(&self.scale) {
             return refused(format!("the scale of a decay must be from 1e-100 to 1e100, not {:e}", self.scale));
         }
