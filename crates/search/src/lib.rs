@@ -57,6 +57,8 @@
 //! - **Facets.** What is counted beside the hits is counted exactly, over all that match, in the pass that finds them: values,
 //!   ranges, buckets and sums. A [post-filter](SearchRequest::with_post_filter) narrows the hits alone, so that the other values of
 //!   a facet stay when one is chosen.
+//! - **Scores** are BM25 on texts and constants elsewhere. A [function score](FunctionScoreQuery) lets the value of a field have a
+//!   part in them: how popular, how recent, how near.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
 //!   not mean the same on both is refused, never approximated.
 //!
@@ -74,6 +76,8 @@
 //! | [`DURABLE`](capability::DURABLE) | no | yes | yes |
 //! | [`GLOBAL_STATISTICS`](capability::GLOBAL_STATISTICS) | yes | yes | with one shard |
 //! | [`LIVE_STATISTICS`](capability::LIVE_STATISTICS) | yes | yes | no: after a merge |
+//! | of more words than a [phrase prefix](PhrasePrefixQuery) may stand for | the first | the first | the first of one segment after another; the first after a merge |
+//! | [function scores](FunctionScoreQuery) of | signed numbers, fractions, dates | likewise | likewise |
 //! | all hits of one state: [`POINT_IN_TIME`](capability::POINT_IN_TIME) | yes | yes | yes |
 //! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | no |
 //! | a new field is added in place | yes | yes | if the index has its analyzer |
@@ -191,19 +195,20 @@ pub use hits::{End, HitPage, HitPages, Hits, HitsOptions};
 pub use indexes::Indexes;
 pub use layered::LayeredIndex;
 pub use limits::{
-    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUZZY_TERM, MAX_FUZZY_TEXT, MAX_HIGHLIGHTS,
-    MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS,
-    MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
+    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUNCTION, MAX_FUZZY_TERM, MAX_FUZZY_TEXT,
+    MAX_HIGHLIGHTS, MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT,
+    MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Reach, Refresh, RefreshOptions, SearchOptions};
 pub use outcome::{BulkReport, Outcome};
 pub use query::{
-    AllQuery, BoolQuery, ConstantQuery, DisMaxQuery, ExactFirstQuery, ExistsQuery, FieldBoost, Fuzziness, FuzzyQuery,
-    IdsQuery, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery,
-    PhraseQuery, PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, SimpleQueryString,
-    TermQuery, TermsQuery, WildcardQuery,
+    AllQuery, BoolQuery, BoostMode, ConstantQuery, Curve, Decay, DisMaxQuery, ExactFirstQuery, ExistsQuery, FieldBoost,
+    FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MatchPrefixQuery, MatchQuery, MinimumMatch,
+    Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery,
+    PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString, TermQuery,
+    TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]

@@ -51,6 +51,10 @@ pub const MAX_POSITIONS: u32 = i32::MAX as u32;
 /// The largest product of the boosts around a query.
 pub const MAX_BOOST: f32 = 1e9;
 
+/// How much a function of values may count in a score at most, and the product of those of function scores within each other:
+/// so that no score is infinite, whatever the index holds.
+pub const MAX_FUNCTION: f32 = 1e18;
+
 /// How many keys a request may sort by.
 pub const MAX_SORTS: usize = 16;
 
@@ -121,6 +125,7 @@ impl Size {
             Query::Bool(q) => [&q.must, &q.should, &q.filter, &q.must_not].into_iter().try_for_each(|all| inner(all)),
             Query::DisMax(q) => inner(&q.queries),
             Query::Constant(q) => inner(std::slice::from_ref(&*q.query)),
+            Query::FunctionScore(q) => inner(std::slice::from_ref(&*q.query)),
             Query::All(_) | Query::None | Query::Exists(_) => Ok(()),
             Query::Match(q) => self.add_text(&q.text, 1),
             Query::MultiMatch(q) => {
@@ -129,6 +134,7 @@ impl Size {
             }
             Query::MatchPrefix(q) => self.add_text(&q.text, 1),
             Query::Phrase(q) => self.add_text(&q.text, 1),
+            Query::PhrasePrefix(q) => self.add_text(&q.text, 1),
             Query::Prefix(q) => self.add_text(&q.text, 1),
             Query::ExactFirst(q) => {
                 // It stands for a tree, whose texts are its words.
@@ -252,6 +258,12 @@ impl TermCount {
     /// One more term or field that is looked for as it is.
     pub(crate) fn add(&mut self) -> Result<()> {
         self.exact += 1;
+        self.check()
+    }
+
+    /// The terms that one stands for at most.
+    pub(crate) fn add_terms(&mut self, terms: usize) -> Result<()> {
+        self.exact += terms;
         self.check()
     }
 

@@ -176,6 +176,8 @@ pub enum Kind {
     Wildcard,
     /// One or two words, cut off or with a letter changed, exact ones first.
     ExactFirst,
+    /// Two to four words in order, the last one cut off.
+    PhrasePrefix,
 }
 
 impl Kind {
@@ -198,6 +200,7 @@ impl Kind {
         Self::DisMax,
         Self::Wildcard,
         Self::ExactFirst,
+        Self::PhrasePrefix,
     ];
 }
 
@@ -261,6 +264,10 @@ fn query(kind: Kind, field: &str, fields: &[&str], draw: &mut Draw<'_>) -> Query
             let words = draw.words(1, 2);
             let misspelt = draw.misspelt(&words);
             Query::exact_first(name, draw.beginning(&misspelt)).into()
+        }
+        Kind::PhrasePrefix => {
+            let words = draw.words(2, 4);
+            Query::phrase_prefix(name, draw.beginning(&words)).into()
         }
         Kind::Wildcard => {
             let word = draw.words(1, 1);

@@ -5,9 +5,10 @@ use std::ops::Bound;
 
 use crate::cursor::Fnv;
 use crate::{
-    BoolQuery, ConstantQuery, DisMaxQuery, ExactFirstQuery, FieldKind, FuzzyQuery, MatchPrefixQuery, MatchQuery,
-    MultiMatchQuery, PhraseQuery, PrefixQuery, Query, RangeQuery, Schema, SearchRequest, SearchResponse, SortKey,
-    TermQuery, TermsQuery, Value, WildcardQuery,
+    BoolQuery, ConstantQuery, Decay, DisMaxQuery, ExactFirstQuery, FieldKind, FieldValueFactor, FunctionScoreQuery,
+    FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery, Query,
+    RangeQuery, Schema, ScoreFunction, SearchRequest, SearchResponse, SortKey, TermQuery, TermsQuery, Value,
+    WildcardQuery,
 };
 
 /// The same for the same request in every process, whatever page of it is asked for. It guards against mistakes, not
@@ -111,6 +112,10 @@ impl Print<'_> {
                 (text, slop).hash(hash);
                 self.of_field(field, *boost)
             }
+            Query::PhrasePrefix(PhrasePrefixQuery { field, text, slop, max_expansions, boost }) => {
+                (text, slop, max_expansions).hash(hash);
+                self.of_field(field, *boost)
+            }
             Query::Prefix(PrefixQuery { field, text, boost }) => {
                 text.hash(hash);
                 self.of_field(field, *boost)
@@ -131,6 +136,7 @@ impl Print<'_> {
             }
             Query::Term(_) | Query::Terms(_) | Query::Range(_) => self.valued(query),
             Query::Bool(_) | Query::DisMax(_) | Query::Constant(_) => self.nested(query),
+            Query::FunctionScore(query) => self.function_score(query),
         };
         self.number(boost);
     }
@@ -163,6 +169,29 @@ impl Print<'_> {
         let ExactFirstQuery { field, text, operator, fuzziness, prefix_length, completions, boost } = query;
         (text, operator, fuzziness, prefix_length, completions).hash(&mut self.hash);
         self.of_field(field, *boost)
+    }
+
+    fn function_score(&mut self, query: &FunctionScoreQuery) -> f32 {
+        let FunctionScoreQuery { query, function, boost_mode, max_boost, boost } = query;
+        (boost_mode, std::mem::discriminant(function)).hash(&mut self.hash);
+        self.number(*max_boost);
+        let reals = match function {
+            ScoreFunction::FieldValue(FieldValueFactor { field, factor, modifier, missing }) => {
+                self.field(field);
+                self.number(*factor);
+                modifier.hash(&mut self.hash);
+                [*missing, 0.0, 0.0]
+            }
+            ScoreFunction::Decay(Decay { field, origin, scale, offset, decay, curve }) => {
+                self.field(field);
+                self.value(origin);
+                curve.hash(&mut self.hash);
+                [*scale, *offset, *decay]
+            }
+        };
+        reals.map(f64::to_bits).hash(&mut self.hash);
+        self.query(query);
+        *boost
     }
 
     fn valued(&mut self, query: &Query) -> f32 {

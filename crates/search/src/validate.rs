@@ -6,14 +6,30 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::analysis::{TokenStream, Tokenizer};
 use crate::cursor::{Cursor, damaged};
-use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
+use crate::limits::{MAX_BOOST, MAX_FUNCTION, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
 use crate::print::print;
 use crate::schema::MAX_TERM_LEN;
 use crate::wildcard::Pattern;
 use crate::{
-    BoolQuery, DocumentId, Field, FieldBoost, FieldKind, Fuzziness, MatchQuery, MinimumMatch, MultiMatchQuery,
-    Operation, Operator, Projection, Query, Record, Schema, SearchRequest, SortKey, Value,
+    BoolQuery, DocumentId, Field, FieldBoost, FieldKind, FunctionScoreQuery, Fuzziness, MatchQuery, MinimumMatch,
+    MultiMatchQuery, Operation, Operator, PhrasePrefixQuery, Projection, Query, Record, Schema, SearchRequest, SortKey,
+    Value,
 };
+
+/// What the queries around one multiply its score by.
+#[derive(Clone, Copy)]
+struct Around {
+    /// The product of their boosts.
+    boost: f32,
+    /// The product of what their functions give at most.
+    function: f32,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        Self { boost: 1.0, function: 1.0 }
+    }
+}
 
 impl Schema {
     /// Checks that an operation fits.
@@ -95,7 +111,7 @@ impl Schema {
     /// Checks that queries whose size was found to be allowed fit, and counts their terms.
     pub(crate) fn terms_of<'a>(&self, queries: impl IntoIterator<Item = &'a Query>, size: Size) -> Result<TermCount> {
         let mut terms = TermCount::of(size);
-        queries.into_iter().try_for_each(|query| self.check_node(query, 1.0, &mut terms))?;
+        queries.into_iter().try_for_each(|query| self.check_node(query, Around::default(), &mut terms))?;
         Ok(terms)
     }
 
@@ -108,11 +124,11 @@ impl Schema {
         Err(unsupported("only a text field whose text is stored can be highlighted", name))
     }
 
-    /// The boost is that of all queries around this one.
-    fn check_node(&self, query: &Query, boost: f32, terms: &mut TermCount) -> Result<()> {
-        let boost = check_boost(boost, boost_of(query))?;
+    fn check_node(&self, query: &Query, around: Around, terms: &mut TermCount) -> Result<()> {
+        let boost = check_boost(around.boost, boost_of(query))?;
+        let around = Around { boost, ..around };
         let inner = |queries: &[Query], terms: &mut TermCount| {
-            queries.iter().try_for_each(|query| self.check_node(query, boost, terms))
+            queries.iter().try_for_each(|query| self.check_node(query, around, terms))
         };
         match query {
             Query::All(_) | Query::None => Ok(()),
@@ -128,6 +144,7 @@ impl Schema {
                 let field = self.require_text(&q.field)?;
                 self.check_tokens(field, &q.text, None, terms)
             }
+            Query::PhrasePrefix(q) => self.check_phrase_prefix(q, terms),
             Query::Prefix(q) => self.check_prefix(&q.field),
             Query::ExactFirst(q) => {
                 self.require_text(&q.field)?;
@@ -135,7 +152,7 @@ impl Schema {
                 check_boost(boost, q.boost)?;
                 let expanded = q.expanded(self)?;
                 terms.add_queries(Size::of([&expanded])?.queries - 1)?;
-                self.check_node(&expanded, boost, terms)
+                self.check_node(&expanded, around, terms)
             }
             Query::Wildcard(q) => {
                 let field = self.require(&q.field)?;
@@ -159,6 +176,11 @@ impl Schema {
             }
             Query::DisMax(q) => check_share(q.tie_breaker).and_then(|()| inner(&q.queries, terms)),
             Query::Constant(q) => inner(std::slice::from_ref(&*q.query), terms),
+            Query::FunctionScore(q) => {
+                q.function.check(self)?;
+                let function = check_function(around.function, q)?;
+                self.check_node(&q.query, Around { function, ..around }, terms)
+            }
         }
     }
 
@@ -193,6 +215,21 @@ impl Schema {
             self.check_tokens(field, &query.text, query.fuzziness, terms)?;
         }
         Ok(())
+    }
+
+    fn check_phrase_prefix(&self, query: &PhrasePrefixQuery, terms: &mut TermCount) -> Result<()> {
+        check_positions("slop", query.slop)?;
+        if query.max_expansions == 0 {
+            return Err(Error::invalid_input("a phrase prefix needs max expansions of at least 1"));
+        }
+        let field = self.require_text(&query.field)?;
+        if self.search_analyzer(field)?.makes_several_terms_of_a_word() {
+            // OpenSearch expands each of them in turn, until one has reached the limit.
+            let message = "a phrase prefix needs a field whose queries make one term of a word";
+            return Err(unsupported(message, &query.field));
+        }
+        terms.add_terms(query.max_expansions as usize)?;
+        self.check_tokens(field, &query.text, None, terms)
     }
 
     /// Counts the terms of a text, and checks that those that are to have similar ones can.
@@ -323,6 +360,19 @@ fn check_boost(around: f32, own: f32) -> Result<f32> {
     Err(Error::invalid_input(message))
 }
 
+/// How much the functions around a query give at most, with that around it.
+fn check_function(around: f32, query: &FunctionScoreQuery) -> Result<f32> {
+    let (own, most) = (query.max_boost, around * query.function.most(query.max_boost));
+    if own.is_finite() && own.is_sign_positive() && own.max(most) <= MAX_FUNCTION {
+        // A smaller one makes no room for the others.
+        return Ok(most.max(around));
+    }
+    let message = format!(
+        "a max boost must be from 0 to {MAX_FUNCTION:e}, also times those of functions around it; found {own:e}"
+    );
+    Err(Error::invalid_input(message).with_key(query.function.field()))
+}
+
 fn check_share(share: f32) -> Result<()> {
     if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(Error::invalid_input("a tie breaker must be from 0 to 1")) }
 }
@@ -390,6 +440,7 @@ const fn boost_of(query: &Query) -> f32 {
         Query::MultiMatch(q) => q.boost,
         Query::MatchPrefix(q) => q.boost,
         Query::Phrase(q) => q.boost,
+        Query::PhrasePrefix(q) => q.boost,
         Query::Prefix(q) => q.boost,
         Query::Wildcard(q) => q.boost,
         Query::Fuzzy(q) => q.boost,
@@ -401,6 +452,7 @@ const fn boost_of(query: &Query) -> f32 {
         Query::Bool(q) => q.boost,
         Query::DisMax(q) => q.boost,
         Query::Constant(q) => q.boost,
+        Query::FunctionScore(q) => q.boost,
     }
 }
 

@@ -64,6 +64,59 @@ pub(super) async fn an_exact_word_is_before_its_completions_and_misspellings(bac
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
+/// In order, within the slop, whatever is behind the last word; and a single word alone. Stop words keep their places.
+pub(super) async fn phrase_prefix_completes_the_last_word_of_a_phrase(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    let titles = ["acute heart failure", "acute hearing loss", "heart, acute", "acute pain of hearts", "hear hear"];
+    put_titles(index, &titles).await;
+    let begun = |text: &str| Query::phrase_prefix("title", text);
+    for text in ["acute hea", "acute hea ", "acute hea.", "Acute HEA of the"] {
+        assert_eq!(id_set(index, begun(text)).await, ["0", "1"], "{text:?}");
+    }
+    assert_eq!(id_set(index, begun("acute hea").slop(2)).await, ["0", "1", "2", "3"]);
+    assert_eq!(id_set(index, begun("pain of hea")).await, ["3"]);
+    assert_eq!(id_set(index, begun("pain hea")).await, [""; 0]);
+    assert_eq!(id_set(index, begun("hea")).await, ["0", "1", "2", "3", "4"]);
+    assert_eq!(id_set(index, begun("acute kidn").slop(9)).await, [""; 0]);
+    assert_eq!(id_set(index, begun("of the")).await, [""; 0]);
+    // One word stands at one place, and the other at another one.
+    assert_eq!(id_set(index, begun("hear hea").slop(9)).await, ["4"]);
+    // The beginning weighs what its terms do together.
+    let of = async |query: Query, id| scores(index, Query::bool().must(query).filter(Query::ids([id]))).await[0];
+    let phrase = |text: &str| Query::phrase("title", text).into();
+    let both = of(phrase("acute heart"), "0").await + of(phrase("acute hear"), "1").await;
+    let (expected, found) = (both - of(phrase("acute"), "0").await, of(begun("acute hea").into(), "0").await);
+    assert!((found - expected).abs() < 1e-5 * expected, "{found} is not {expected}");
+    let single = scores(index, begun("hea")).await;
+    assert_eq!(
+        scores(index, begun("hea").boost(2.0)).await,
+        single.iter().map(|score| 2.0 * score).collect::<Vec<_>>()
+    );
+    for (refused, kind) in [
+        (begun("acute hea").max_expansions(0), ErrorKind::InvalidInput),
+        (begun("acute hea").max_expansions(2_000), ErrorKind::InvalidInput),
+        (begun("acute hea").slop(u32::MAX), ErrorKind::InvalidInput),
+        (Query::phrase_prefix("code", "a"), ErrorKind::Unsupported),
+    ] {
+        assert_eq!(index.count(&refused.into()).await.expect_err("it cannot be").kind(), kind);
+    }
+}
+
+/// The first in order; whichever documents have them.
+pub(super) async fn phrase_prefix_stands_for_as_many_terms_as_it_is_told(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    let words = ["heartache", "heal", "hearing", "heat", "healer"];
+    put_titles(index, &words.map(|word| format!("acute {word}")).each_ref().map(String::as_str)).await;
+    index.merge().await.expect("the merge succeeds");
+    let most = |terms| Query::phrase_prefix("title", "acute hea").max_expansions(terms);
+    // Of the stems: heal, healer, hear, heartach, heat.
+    for (terms, expected) in [(1, vec!["1"]), (2, vec!["1", "4"]), (3, vec!["1", "2", "4"])] {
+        assert_eq!(id_set(index, most(terms)).await, expected);
+    }
+    assert_eq!(id_set(index, most(4)).await, ["0", "1", "2", "4"]);
+    assert_eq!(id_set(index, most(1_000)).await, ["0", "1", "2", "3", "4"]);
+}
+
 /// On text and keywords, normalized between the signs, and a backslash makes an ordinary character of one.
 pub(super) async fn wildcard_finds_terms_that_fit_a_pattern(backend: &impl SearchBackend) {
     let index = &*backend.service().await;

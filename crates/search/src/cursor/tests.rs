@@ -8,7 +8,8 @@ use crate::analysis::Analyzer;
 use crate::limits::Size;
 use crate::print::print;
 use crate::{
-    Field, FieldBoost, Fuzziness, MAX_SORTS, MAX_TERM_LEN, MinimumMatch, Operator, Query, Schema, SearchRequest, Sort,
+    BoostMode, Curve, Decay, Field, FieldBoost, FieldValueFactor, Fuzziness, MAX_SORTS, MAX_TERM_LEN, MinimumMatch,
+    Modifier, Operator, Query, Schema, ScoreFunction, SearchRequest, Sort,
 };
 
 fn schema() -> Schema {
@@ -180,7 +181,32 @@ fn requests() -> Vec<SearchRequest> {
     all.extend(
         [exact(), exact().prefix_length(1), exact().boost(2.0)].into_iter().chain(others).map(SearchRequest::new),
     );
+    let begun = || Query::phrase_prefix("title", "fever");
+    all.extend([begun(), begun().slop(1), begun().max_expansions(1)].map(SearchRequest::new));
+    all.extend(functions().into_iter().map(SearchRequest::new));
     all
+}
+
+fn functions() -> Vec<Query> {
+    let of = |function: ScoreFunction| Query::function_score(Query::all(), function);
+    let (value, near) = (|| FieldValueFactor::new("rank"), || Decay::new("rank", 1_i64, 2.0));
+    let functions: [ScoreFunction; 8] = [
+        value().into(),
+        value().factor(2.0).into(),
+        value().modifier(Modifier::Sqrt).into(),
+        value().missing(1.0).into(),
+        near().into(),
+        near().offset(2.0).into(),
+        near().decay(0.1).into(),
+        near().curve(Curve::Linear).into(),
+    ];
+    let queries = [
+        of(value().into()).boost(2.0),
+        of(value().into()).max_boost(2.0),
+        of(value().into()).boost_mode(BoostMode::Sum),
+        Query::function_score(Query::None, value()),
+    ];
+    functions.map(of).into_iter().chain(queries).map(Into::into).collect()
 }
 
 /// Cursors travel between builds: of another compiler, and on other machines.
@@ -192,7 +218,7 @@ fn the_prints_of_requests_are_those_of_every_build() {
 }
 
 #[rustfmt::skip]
-const GOLDEN: [u64; 63] = [
+const GOLDEN: [u64; 78] = [
     0xAFAB_AB90_90DB_DE7D, 0x6CD7_64B8_DE00_AF3F, 0xC1AD_F567_C99D_80B9, 0x09ED_4450_5332_25AC,
     0x230F_4D43_023D_86A0, 0x5C75_D4A0_D36A_D07A, 0x1F6E_EE33_BF55_AC76, 0x85AD_29D8_3B33_0E2E,
     0x8CFA_B0EB_AE52_0F4A, 0x4ED5_7153_631C_0075, 0x2053_A151_55A5_DDAB, 0x8EDA_54AE_9D28_02A9,
@@ -208,7 +234,11 @@ const GOLDEN: [u64; 63] = [
     0xC2AE_885A_932A_533A, 0x2A5F_887F_0B1D_EB82, 0x5841_16C4_7E19_0103, 0x28C7_CBD4_703D_6D7B,
     0x14CE_2022_33F5_BD99, 0xFC04_874E_4810_FEA2, 0x7DEF_FAC0_D4FF_7C16, 0x3137_45BF_4CCD_DD23,
     0x313B_C1FC_A750_F3FA, 0x34EB_2D8B_36CE_97E6, 0x4D1D_19A9_8744_B6B8, 0xD722_D0FB_D456_CF6C,
-    0xF4CB_33B2_1967_0E68, 0xB9FE_3DBF_0A8D_15D1, 0xF242_2D5E_882A_BF0B,
+    0xF4CB_33B2_1967_0E68, 0xB9FE_3DBF_0A8D_15D1, 0xF242_2D5E_882A_BF0B, 0x85BD_6FC0_20CC_1819,
+    0x6F41_2D89_6937_A45B, 0x25E9_FDBE_AC29_F0CD, 0x6008_597F_CB9A_0EF6, 0x0548_A183_9073_DFAA,
+    0xF78F_AA0B_A3BE_523C, 0xAD81_3954_9E46_14F8, 0xCD9F_A256_2F03_8A65, 0x5F2F_12FB_1D6C_F30E,
+    0x94A6_FA50_3210_352F, 0xF8EA_BBFC_3F2A_CE7F, 0x9A98_253A_56A9_8929, 0x58EA_698D_AB06_A0C6,
+    0xF1AE_2690_DB56_DEEC, 0x1463_808B_EF49_2408,
 ];
 
 /// What a page returns of a hit changes nothing.

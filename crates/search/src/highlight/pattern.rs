@@ -11,7 +11,7 @@ use crate::analysis::Token;
 use crate::distance::edit_distance;
 use crate::wildcard::Pattern;
 use crate::work::Stop;
-use crate::{Field, Fuzziness, PrefixWords, Query, Schema, Value};
+use crate::{Field, Fuzziness, PhrasePrefixQuery, PrefixWords, Query, Schema, Value};
 
 /// After how many tokens to ask whether the work is in vain.
 pub(super) const CHUNK: usize = 4_096;
@@ -150,6 +150,7 @@ impl Collected<'_> {
                     self.patterns.terms.extend(tokens.into_iter().map(|token| token.text));
                 }
             }
+            Query::PhrasePrefix(q) if mine(&q.field) => self.phrase_prefix(q)?,
             Query::Prefix(q) if mine(&q.field) => {
                 self.patterns.prefixes.insert(self.schema.normalized(self.field, &q.text));
             }
@@ -167,8 +168,21 @@ impl Collected<'_> {
             }
             Query::DisMax(q) => q.queries.iter().try_for_each(|query| self.add(query))?,
             Query::Constant(q) => self.add(&q.query)?,
+            Query::FunctionScore(q) => self.add(&q.query)?,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Whatever begins so, be it more than the query stands for.
+    fn phrase_prefix(&mut self, query: &PhrasePrefixQuery) -> Result<()> {
+        let mut tokens = self.schema.search_tokens(self.field, &query.text)?;
+        if query.slop == 0 && tokens.len() > 1 {
+            self.patterns.phrases.push(Phrase::begun(tokens));
+            return Ok(());
+        }
+        self.patterns.prefixes.extend(tokens.pop().map(|token| token.text));
+        self.patterns.terms.extend(tokens.into_iter().map(|token| token.text));
         Ok(())
     }
 

@@ -40,6 +40,19 @@ fn phrases_are_marked_where_they_stand_whole() {
 }
 
 #[test]
+fn phrases_that_are_only_begun_are_marked_to_the_end_of_their_last_word() {
+    let begun = |text: &str| Query::phrase_prefix("title", text);
+    assert_eq!(marked(begun("a b"), "title", "a bc b a c a b"), "[a] [bc] b a c [a] [b]");
+    assert_eq!(marked(begun("a"), "title", "ab b abc"), "[ab] b [abc]");
+    assert_eq!(marked(begun("a a"), "title", "a ab abc c a"), "[a] [ab] abc c a");
+    assert_eq!(marked(begun("é"), "title", "e éa x"), "e [éa] x");
+    assert_eq!(marked(begun("a é"), "title", "a e a éa"), "a e [a] [éa]");
+    assert_eq!(marked(begun("b a").slop(2), "title", "ab b c"), "[ab] [b] c");
+    let two = Query::bool().should(begun("a bc")).should(begun("c b"));
+    assert_eq!(marked(two, "title", "a bcd c bd a bd c bcd"), "[a] [bcd] [c] [bd] a bd [c] [bcd]");
+}
+
+#[test]
 fn beginnings_are_marked_whichever_of_several_they_are() {
     let query =
         ["ab", "abc", "b", "abd"].into_iter().fold(Query::bool(), |q, text| q.should(Query::prefix("title", text)));

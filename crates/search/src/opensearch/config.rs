@@ -14,7 +14,7 @@ use statehouse_core::{Error, Host, Namespace, Result, Secret, ServiceUrl};
 /// | `connect_timeout` | `1s` | the most that connecting and TLS may take |
 /// | `timeout` | `10s` | the most that one try of an operation may take |
 /// | `deadline` | `30s` | the most that an operation may take with all its tries |
-/// | `shards` | `1` | shards of an index that is created; with more, scores of fuzzy queries depend on the shard |
+/// | `shards` | `1` | shards of an index that is created; with more, scores of fuzzy queries and which words a phrase prefix stands for depend on the shard |
 /// | `replicas` | `1` | copies of each shard of an index that is created |
 /// | `max_answer` | `64MiB` | the longest answer that is read, at least 64 KiB; a longer one is `TooLarge`: ask for fewer or smaller hits |
 /// | `proxy` | none | `http://host:port`: sends everything through this proxy; those of the environment are never used |

@@ -8,6 +8,7 @@ mod config;
 mod counts;
 mod drift;
 mod error;
+mod function;
 mod health;
 mod hits;
 mod mapping;

@@ -3,28 +3,32 @@
 //! Only kinds that score by BM25 are left to score by themselves. The others are wrapped as constants: the server ranks
 //! some of them by term statistics, for example a `term` on a boolean field.
 
+use std::cell::Cell;
 use std::ops::Bound;
 
 use serde_json::{Map, Value as Json, json};
 use statehouse_core::Result;
 
+use super::function;
 use super::mapping::{ID, biased, needs_presence, presence};
 use crate::limits::TermCount;
 use crate::wildcard::Pattern;
 use crate::{
-    BoolQuery, Field, FieldBoost, FieldKind, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch, MultiMatchMode,
-    MultiMatchQuery, Operator, PrefixWords, Query, RangeQuery, Schema, Value,
+    BoolQuery, Field, FieldBoost, FieldKind, FunctionScoreQuery, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch,
+    MultiMatchMode, MultiMatchQuery, Operator, PrefixWords, Query, RangeQuery, Schema, Value,
 };
 
 /// The query as the server takes it. It must have passed [`Schema::check_query`].
 pub(super) fn compile(schema: &Schema, query: &Query, terms: TermCount) -> Result<Json> {
-    Compiler { schema, similar: terms.similar() }.query(query)
+    Compiler { schema, similar: terms.similar(), functions: Cell::new(0) }.query(query)
 }
 
 struct Compiler<'a> {
     schema: &'a Schema,
     /// How many similar terms may stand for one.
     similar: usize,
+    /// How many function scores there were.
+    functions: Cell<usize>,
 }
 
 impl Compiler<'_> {
@@ -37,6 +41,11 @@ impl Compiler<'_> {
             Query::MatchPrefix(q) => self.match_prefix(q)?,
             Query::Phrase(q) => {
                 on(&q.field, "match_phrase", json!({ "query": q.text, "slop": q.slop, "boost": q.boost }))
+            }
+            Query::PhrasePrefix(q) => {
+                let (slop, most) = (q.slop, q.max_expansions);
+                let options = json!({ "query": q.text, "slop": slop, "max_expansions": most, "boost": q.boost });
+                on(&q.field, "match_phrase_prefix", options)
             }
             Query::Prefix(q) => {
                 let text = self.schema.normalized(self.field(&q.field)?, &q.text);
@@ -70,6 +79,7 @@ impl Compiler<'_> {
                 "queries": self.queries(&q.queries)?, "tie_breaker": q.tie_breaker, "boost": q.boost,
             } }),
             Query::Constant(q) => constant(self.query(&q.query)?, q.boost),
+            Query::FunctionScore(q) => self.function_score(q)?,
         })
     }
 
@@ -181,6 +191,18 @@ impl Compiler<'_> {
             };
         }
         Ok(constant(json!({ "range": { &*query.field: bounds } }), query.boost))
+    }
+
+    /// Lucene makes one of equal clauses, with the sum of their boosts; of function scores that is another sum than that of their
+    /// scores. So each but the first stands beside something else that nothing has.
+    fn function_score(&self, query: &FunctionScoreQuery) -> Result<Json> {
+        let own = function::compile(query, &self.query(&query.query)?);
+        let number = self.functions.replace(self.functions.get() + 1);
+        if number == 0 {
+            return Ok(own);
+        }
+        let nothing = on(ID, "term", json!({ "value": format!("\u{0}{number}"), "boost": 0.0 }));
+        Ok(json!({ "dis_max": { "queries": [own, nothing] } }))
     }
 
     fn bool(&self, query: &BoolQuery) -> Result<Json> {

@@ -1,16 +1,23 @@
 //! The tree of queries and the constructors of its nodes.
 
+mod arithmetic;
 mod exact;
 mod exact_first;
+mod function;
 mod minimum;
+mod phrase_prefix;
 mod simple;
 mod text;
 mod tiers;
 mod tree;
 
+#[cfg(feature = "tantivy")]
+pub(crate) use self::arithmetic::Prepared;
 pub use self::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
 pub use self::exact_first::ExactFirstQuery;
+pub use self::function::{BoostMode, Curve, Decay, FieldValueFactor, FunctionScoreQuery, Modifier, ScoreFunction};
 pub use self::minimum::MinimumMatch;
+pub use self::phrase_prefix::PhrasePrefixQuery;
 pub use self::simple::{ParsedQuery, QueryWarning, QueryWarningKind, SimpleQueryString};
 pub use self::text::{
     FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
 use super::exact_first::ExactFirstQuery;
+use super::function::{FunctionScoreQuery, ScoreFunction};
 use super::minimum::MinimumMatch;
+use super::phrase_prefix::PhrasePrefixQuery;
 use super::text::{
     FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,
     PhraseQuery, PrefixQuery, PrefixWords, WildcardQuery,
@@ -15,7 +17,7 @@ use crate::Value;
 /// What to look for: one tree, compiled to tantivy and to OpenSearch.
 ///
 /// A query that scores follows Lucene's BM25 (k1 = 1.2, b = 0.75) on text fields. Everything else scores a constant 1,
-/// times its boost. Build one with the constructors here or with typed field handles; each variant's own struct has the
+/// times its boost, unless a [function](FunctionScoreQuery) of a field's values has a part in it. Build one with the constructors here or with typed field handles; each variant's own struct has the
 /// options.
 ///
 /// ```
@@ -96,6 +98,10 @@ pub enum Query {
     Wildcard(WildcardQuery),
     /// The terms of a text and those like them, the exact ones first.
     ExactFirst(ExactFirstQuery),
+    /// The terms of a text, in order and close together, the last one as a beginning.
+    PhrasePrefix(PhrasePrefixQuery),
+    /// Another query with scores that the values of documents have a part in.
+    FunctionScore(FunctionScoreQuery),
 }
 
 macro_rules! query_kinds {
@@ -120,6 +126,7 @@ query_kinds!(
     PhraseQuery => Phrase, PrefixQuery => Prefix, FuzzyQuery => Fuzzy, TermQuery => Term, TermsQuery => Terms,
     RangeQuery => Range, ExistsQuery => Exists, IdsQuery => Ids, BoolQuery => Bool, DisMaxQuery => DisMax,
     ConstantQuery => Constant, WildcardQuery => Wildcard, ExactFirstQuery => ExactFirst,
+    PhrasePrefixQuery => PhrasePrefix, FunctionScoreQuery => FunctionScore,
 );
 
 type Name = Arc<str>;
@@ -196,6 +203,12 @@ impl Query {
         PhraseQuery { field: field.into(), text: text.into(), slop: 0, boost: 1.0 }
     }
 
+    /// The terms of `text` one after another, the last one only begun; see [`PhrasePrefixQuery`].
+    #[must_use]
+    pub fn phrase_prefix(field: impl Into<Name>, text: impl Into<String>) -> PhrasePrefixQuery {
+        PhrasePrefixQuery::new(field.into(), text.into())
+    }
+
     /// Terms that begin with `text`, to which only the field's lowercase and folding steps are applied.
     #[must_use]
     pub fn prefix(field: impl Into<Name>, text: impl Into<String>) -> PrefixQuery {
@@ -261,6 +274,12 @@ impl Query {
     #[must_use]
     pub fn dis_max<Q: Into<Self>>(queries: impl IntoIterator<Item = Q>) -> DisMaxQuery {
         DisMaxQuery { queries: queries.into_iter().map(Into::into).collect(), tie_breaker: 0.0, boost: 1.0 }
+    }
+
+    /// The hits of another query, with scores that a value of each has a part in; see [`FunctionScoreQuery`].
+    #[must_use]
+    pub fn function_score(query: impl Into<Self>, function: impl Into<ScoreFunction>) -> FunctionScoreQuery {
+        FunctionScoreQuery::new(Box::new(query.into()), function.into())
     }
 
     /// The hits of another query, each scoring 1.

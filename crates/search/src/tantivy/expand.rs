@@ -1,6 +1,6 @@
 //! Which terms of the dictionary a beginning, a range or a similar spelling stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use statehouse_core::Result;
@@ -8,6 +8,7 @@ use tantivy::Term;
 use tantivy::index::InvertedIndexReader;
 use tantivy::postings::TermInfo;
 use tantivy::query::FuzzyTermQuery;
+use tantivy::termdict::TermStreamer;
 
 use super::error::{map_error, map_io};
 use super::snapshot::Snapshot;
@@ -89,6 +90,19 @@ pub(super) fn for_range(
     stop: &Stop,
     mut visit: impl FnMut(&[u8], &TermInfo) -> Result<()>,
 ) -> Result<()> {
+    let mut stream = terms_between(inverted, lower, upper)?;
+    while stream.advance() {
+        stop.check()?;
+        visit(stream.key(), stream.value())?;
+    }
+    Ok(())
+}
+
+fn terms_between<'a>(
+    inverted: &'a InvertedIndexReader,
+    lower: &Bound<Vec<u8>>,
+    upper: &Bound<Vec<u8>>,
+) -> Result<TermStreamer<'a>> {
     let range = inverted.terms().range();
     let range = match lower {
         Bound::Included(bytes) => range.ge(bytes),
@@ -100,12 +114,36 @@ pub(super) fn for_range(
         Bound::Excluded(bytes) => range.lt(bytes),
         Bound::Unbounded => range,
     };
-    let mut stream = range.into_stream().map_err(map_io)?;
-    while stream.advance() {
-        stop.check()?;
-        visit(stream.key(), stream.value())?;
+    range.into_stream().map_err(map_io)
+}
+
+/// The first terms in order, `most` of them, that begin with a text and that living documents have.
+///
+/// As `MultiPhrasePrefixQuery` of OpenSearch takes them of an index that is one segment.
+pub(super) fn beginnings(
+    snapshot: &Snapshot,
+    place: usize,
+    text: &str,
+    most: usize,
+    stop: &Stop,
+) -> Result<Vec<String>> {
+    let (lower, upper) = prefix_bounds(text);
+    let mut found = BTreeSet::new();
+    for segment in &snapshot.segments {
+        let Some(inverted) = segment.terms(place) else { continue };
+        let mut stream = terms_between(inverted, &lower, &upper)?;
+        // Behind so many that are alive here, none is among the first.
+        let mut living = 0;
+        while living < most && stream.advance() {
+            stop.check()?;
+            let Ok(term) = std::str::from_utf8(stream.key()) else { continue };
+            if segment.frequency(place, stream.value(), stop)? > 0 {
+                living += 1;
+                found.insert(term.to_owned());
+            }
+        }
     }
-    Ok(())
+    Ok(found.into_iter().take(most).collect())
 }
 
 /// The bounds of all terms that begin with a text.

@@ -89,8 +89,10 @@ fn is_exact(query: &Query, schema: &Schema, largest: u64) -> bool {
         Query::Bool(q) => [&q.must, &q.should, &q.filter, &q.must_not].into_iter().all(|queries| all(queries)),
         Query::DisMax(q) => all(&q.queries),
         Query::Constant(q) => is_exact(&q.query, schema, largest),
+        Query::FunctionScore(q) => is_exact(&q.query, schema, largest),
         Query::Range(q) => schema.field(&q.field).is_some_and(has_column),
         Query::MatchPrefix(_)
+        | Query::PhrasePrefix(_)
         | Query::Prefix(_)
         | Query::Wildcard(_)
         | Query::ExactFirst(_)

@@ -4,18 +4,21 @@ use std::ops::RangeInclusive;
 
 use statehouse_core::Result;
 use tantivy::columnar::Column;
+use tantivy::postings::SegmentPostings;
 use tantivy::query::{EmptyScorer, Scorer};
 use tantivy::schema::IndexRecordOption;
 
 use super::error::map_io;
 use super::expand::{for_range, prefix_bounds};
-use super::plan::Set;
+use super::node::Set;
+use super::numbers::Numbers;
 use super::scorer::{
-    Between, Bits, Conjunction, Constant, Exclusion, Maximum, Optional, Phrase, Ranked, Union, Within, score_of_all,
+    Between, Bits, Conjunction, Constant, Exclusion, Maximum, Optional, Phrase, PhrasePlace, Ranked, Union, Valued,
+    Within, score_of_all,
 };
 use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot};
-use super::weight::{TermWeight, Weight};
+use super::weight::{PhrasePart, TermWeight, Weight};
 use crate::work::Stop;
 
 /// What matches in the segment at a place.
@@ -51,11 +54,16 @@ impl Run<'_> {
                 Some(ranked) => Box::new(ranked),
                 None => Box::new(EmptyScorer),
             },
-            Weight::Phrase { terms, slop } => self.phrase(terms, *slop)?,
+            Weight::Phrase { parts, slop } => self.phrase(parts, *slop)?,
             Weight::Set(set, score) => self.set(set, *score)?,
             Weight::Constant(inner, score) => Box::new(Constant::new(self.scorer(inner, Scoring::Off)?, *score)),
             Weight::Bool { must, should, filter, must_not, minimum } => {
                 self.bool([must, should, filter, must_not], *minimum, scoring)?
+            }
+            Weight::Function { inner, .. } if scoring == Scoring::Off => self.scorer(inner, scoring)?,
+            Weight::Function { inner, place, function } => {
+                let numbers = self.segment.column(*place)?.map(Numbers::new);
+                Box::new(Valued::new(self.scorer(inner, function.scoring())?, numbers, *function))
             }
             Weight::DisMax { weights, .. } if scoring == Scoring::Off => self.union(weights, 1, scoring)?,
             Weight::DisMax { weights, tie_breaker } => {
@@ -77,19 +85,29 @@ impl Run<'_> {
         Ok(Some(Ranked::new(postings, term.lengths(self.snapshot, self.segment), self.stop.clone())))
     }
 
-    fn phrase(&self, terms: &[(u32, TermWeight)], slop: u32) -> Result<Box<dyn Scorer>> {
-        let mut postings = Vec::with_capacity(terms.len());
-        for (offset, term) in terms {
-            let (Some(info), Some(inverted)) = (&term.infos[self.at], self.segment.terms(term.place)) else {
+    fn phrase(&self, parts: &[PhrasePart], slop: u32) -> Result<Box<dyn Scorer>> {
+        let mut places = Vec::with_capacity(parts.len());
+        for PhrasePart { offset, terms } in parts {
+            let found = terms.iter().filter_map(|term| self.occurrences(term).transpose());
+            let found = found.collect::<Result<Vec<_>>>()?;
+            if found.is_empty() {
                 return Ok(Box::new(EmptyScorer));
-            };
-            let option = IndexRecordOption::WithFreqsAndPositions;
-            let found = inverted.read_postings_from_terminfo(info, option).map_err(map_io)?;
-            postings.push((*offset, term.text.as_str(), found));
+            }
+            let terms = terms.iter().map(|term| &*term.text).collect();
+            places.push(PhrasePlace { offset: *offset, terms, found });
         }
-        let Some((_, first)) = terms.first() else { return Ok(Box::new(EmptyScorer)) };
+        let Some(first) = parts.first().and_then(|part| part.terms.first()) else { return Ok(Box::new(EmptyScorer)) };
         let lengths = first.lengths(self.snapshot, self.segment);
-        Ok(Box::new(Phrase::new(postings, slop, lengths, self.stop.clone())))
+        Ok(Box::new(Phrase::new(places, slop, lengths, self.stop.clone())))
+    }
+
+    /// Where a term stands in the segment, if it does.
+    fn occurrences(&self, term: &TermWeight) -> Result<Option<SegmentPostings>> {
+        let (Some(info), Some(inverted)) = (&term.infos[self.at], self.segment.terms(term.place)) else {
+            return Ok(None);
+        };
+        let option = IndexRecordOption::WithFreqsAndPositions;
+        inverted.read_postings_from_terminfo(info, option).map(Some).map_err(map_io)
     }
 
     fn set(&self, set: &Set, score: f32) -> Result<Box<dyn Scorer>> {

@@ -11,8 +11,11 @@ use tantivy::columnar::Cardinality;
 use tantivy::postings::TermInfo;
 
 use super::error::map_io;
-use super::plan::{BoolNode, Node, Set, TermNode, has_norms};
+use super::function::Function;
+use super::node::{BoolNode, FunctionNode, Node, Set, TermNode};
+use super::plan::has_norms;
 use super::scorer::{Between, Lengths};
+use super::scoring::Scoring;
 use super::snapshot::{Segment, Snapshot, Statistics};
 use crate::work::Stop;
 
@@ -21,11 +24,19 @@ pub(super) enum Weight {
     Nothing,
     Everything(f32),
     Term(TermWeight),
-    Phrase { terms: Vec<(u32, TermWeight)>, slop: u32 },
+    Phrase { parts: Vec<PhrasePart>, slop: u32 },
     Set(Set, f32),
     Constant(Box<Self>, f32),
     Bool { must: Vec<Self>, should: Vec<Self>, filter: Vec<Self>, must_not: Vec<Self>, minimum: usize },
     DisMax { weights: Vec<Self>, tie_breaker: f32 },
+    Function { inner: Box<Self>, place: usize, function: Function },
+}
+
+/// What stands at one place of a phrase: a term, or any of several.
+#[derive(Debug)]
+pub(super) struct PhrasePart {
+    pub(super) offset: u32,
+    pub(super) terms: Vec<TermWeight>,
 }
 
 /// A term, where it is in each segment, and what it weighs.
@@ -53,7 +64,11 @@ pub(super) fn find(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weight
             let term = TermWeight::find(snapshot, place, text, boost)?;
             Weight::Term(TermWeight { frequency, ..term })
         }
-        Node::Phrase { place, terms, slop } => phrase(snapshot, place, terms, slop, boost)?,
+        Node::Phrase { place, terms, slop } => {
+            let parts = terms.into_iter().map(|(offset, text)| (offset, vec![text])).collect();
+            phrase(snapshot, place, parts, slop, boost)?
+        }
+        Node::PhrasePrefix { place, terms, slop } => phrase(snapshot, place, terms, slop, boost)?,
         Node::Set(set) => Weight::Set(set, boost),
         Node::Constant(inner) => Weight::Constant(Box::new(find(snapshot, *inner, 1.0)?), boost),
         Node::Bool(BoolNode { must, should, filter, must_not, minimum }) => Weight::Bool {
@@ -64,28 +79,42 @@ pub(super) fn find(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weight
             minimum,
         },
         Node::DisMax { nodes, tie_breaker } => Weight::DisMax { weights: all(nodes)?, tie_breaker },
+        // As in OpenSearch, a boost is the query's own and not the function's.
+        Node::Function(FunctionNode { node, place, function }) => {
+            Weight::Function { inner: Box::new(find(snapshot, *node, boost)?), place, function }
+        }
     })
 }
 
-fn phrase(snapshot: &Snapshot, place: usize, terms: Vec<(u32, String)>, slop: u32, boost: f32) -> Result<Weight> {
-    let find = |(offset, text)| Ok((offset, TermWeight::find(snapshot, place, text, boost)?));
-    let terms = terms.into_iter().map(find).collect::<Result<Vec<(u32, TermWeight)>>>()?;
-    let absent = terms.iter().any(|(_, term)| term.postings() == 0);
-    Ok(if absent { Weight::Nothing } else { Weight::Phrase { terms, slop } })
+fn phrase(snapshot: &Snapshot, place: usize, parts: Vec<(u32, Vec<String>)>, slop: u32, boost: f32) -> Result<Weight> {
+    let find = |(offset, texts): (u32, Vec<String>)| {
+        let terms = texts.into_iter().map(|text| TermWeight::find(snapshot, place, text, boost));
+        Ok(PhrasePart { offset, terms: terms.collect::<Result<_>>()? })
+    };
+    let parts = parts.into_iter().map(find).collect::<Result<Vec<_>>>()?;
+    let absent = parts.iter().any(|part| part.postings() == 0);
+    Ok(if absent { Weight::Nothing } else { Weight::Phrase { parts, slop } })
 }
 
-/// A phrase weighs as much as its terms together; a term that stands in it twice weighs twice.
-fn rank_phrase(terms: &mut [(u32, TermWeight)], snapshot: &Snapshot, stop: &Stop) -> Result<()> {
+/// A phrase weighs as much as its terms together; a term that stands in it twice weighs twice, and all of those that stand at
+/// one place count.
+fn rank_phrase(parts: &mut [PhrasePart], snapshot: &Snapshot, stop: &Stop) -> Result<()> {
     let mut idf = 0.0;
-    for (_, term) in &*terms {
+    for term in parts.iter().flat_map(|part| &part.terms) {
         idf += f64::from(term.idf(snapshot, stop)?);
     }
-    for (_, term) in terms {
+    for term in parts.iter_mut().flat_map(|part| &mut part.terms) {
         #[expect(clippy::cast_possible_truncation, reason = "Lucene adds in double precision and rounds the sum")]
         let idf = idf as f32;
         term.weight *= idf;
     }
     Ok(())
+}
+
+impl PhrasePart {
+    fn postings(&self) -> u64 {
+        total(self.terms.iter().map(TermWeight::postings))
+    }
 }
 
 impl TermWeight {
@@ -144,11 +173,13 @@ impl Weight {
                 term.weight *= term.idf(snapshot, stop)?;
                 Ok(())
             }
-            Self::Phrase { terms, .. } => rank_phrase(terms, snapshot, stop),
+            Self::Phrase { parts, .. } => rank_phrase(parts, snapshot, stop),
             Self::Bool { must, should, .. } => {
                 must.iter_mut().chain(should).try_for_each(|weight| weight.rank(snapshot, stop))
             }
             Self::DisMax { weights, .. } => weights.iter_mut().try_for_each(|weight| weight.rank(snapshot, stop)),
+            Self::Function { inner, function, .. } if function.scoring() == Scoring::On => inner.rank(snapshot, stop),
+            Self::Function { .. } => Ok(()),
         }
     }
 
@@ -157,11 +188,15 @@ impl Weight {
         match self {
             Self::Nothing | Self::Everything(_) | Self::Set(..) | Self::Constant(..) => 0,
             Self::Term(term) => term.idf_cost(snapshot),
-            Self::Phrase { terms, .. } => total(terms.iter().map(|(_, term)| term.idf_cost(snapshot))),
+            Self::Phrase { parts, .. } => {
+                total(parts.iter().flat_map(|part| &part.terms).map(|term| term.idf_cost(snapshot)))
+            }
             Self::Bool { must, should, .. } => {
                 total(must.iter().chain(should).map(|weight| weight.rank_cost(snapshot)))
             }
             Self::DisMax { weights, .. } => total(weights.iter().map(|weight| weight.rank_cost(snapshot))),
+            Self::Function { inner, function, .. } if function.scoring() == Scoring::On => inner.rank_cost(snapshot),
+            Self::Function { .. } => 0,
         }
     }
 
@@ -173,7 +208,9 @@ impl Weight {
             Self::Everything(_) => snapshot.searcher.num_docs(),
             Self::Term(term) => term.postings(),
             // Positions are read and compared besides.
-            Self::Phrase { terms, .. } => terms.iter().map(|(_, term)| 8 * term.postings()).min().unwrap_or_default(),
+            Self::Phrase { parts, .. } => {
+                parts.iter().map(|part| part.postings().saturating_mul(8)).min().unwrap_or_default()
+            }
             Self::Set(set, _) => cost_of_set(snapshot, set),
             Self::Constant(inner, _) => inner.cost(snapshot),
             Self::Bool { must, should, filter, must_not, .. } => {
@@ -188,6 +225,8 @@ impl Weight {
                 total([lead, sum(should)].into_iter().chain(whole.map(|weight| weight.cost(snapshot))))
             }
             Self::DisMax { weights, .. } => sum(weights),
+            // A number of each is read besides.
+            Self::Function { inner, .. } => inner.cost(snapshot).saturating_mul(2),
         }
     }
 

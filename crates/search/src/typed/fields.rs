@@ -1,10 +1,12 @@
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{
-    ExactFirstQuery, ExistsQuery, Facet, FieldBoost, FieldValue, FuzzyQuery, Highlight, Histogram, MatchPrefixQuery,
-    MatchQuery, PhraseQuery, PrefixQuery, Query, RangeFacet, RangeQuery, Sort, TermQuery, TermsQuery, WildcardQuery,
+    Decay, ExactFirstQuery, ExistsQuery, Facet, FieldBoost, FieldValue, FieldValueFactor, FuzzyQuery, Highlight,
+    Histogram, MatchPrefixQuery, MatchQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery, Query, RangeFacet,
+    RangeQuery, Sort, TermQuery, TermsQuery, WildcardQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -58,6 +60,11 @@ impl TextField {
     /// The words one behind the other, as [`Query::phrase`].
     pub fn phrase(&self, text: impl Into<String>) -> PhraseQuery {
         Query::phrase(Arc::clone(&self.0), text)
+    }
+
+    /// The same with the last word only begun, as [`Query::phrase_prefix`].
+    pub fn phrase_prefix(&self, text: impl Into<String>) -> PhrasePrefixQuery {
+        Query::phrase_prefix(Arc::clone(&self.0), text)
     }
 
     /// Terms that fit a pattern, as [`Query::wildcard`].
@@ -250,6 +257,22 @@ impl<V: FieldValue> ValueField<V> {
     #[must_use]
     pub fn years(&self) -> Histogram {
         Histogram::years(Arc::clone(&self.name))
+    }
+
+    /// Its value as a part of scores: of signed numbers and those of double precision, as [`FieldValueFactor`].
+    #[must_use]
+    pub fn factor(&self) -> FieldValueFactor {
+        FieldValueFactor::new(Arc::clone(&self.name))
+    }
+
+    /// How near its value is to another one as a part of scores: of those numbers and of dates, as [`Decay`].
+    pub fn decay(&self, origin: impl Into<V>, scale: f64) -> Decay {
+        Decay::new(Arc::clone(&self.name), origin.into().to_value(), scale)
+    }
+
+    /// How recent it is as a part of scores: of dates, as [`Decay::recency`].
+    pub fn recency(&self, now: impl Into<V>, half_life: Duration) -> Decay {
+        Decay::recency(Arc::clone(&self.name), now.into().to_value(), half_life)
     }
 
     /// Ranges in which to count, as [`RangeFacet`]: none yet.

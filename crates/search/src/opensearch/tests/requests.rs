@@ -7,8 +7,9 @@ use statehouse_core::conformance::fuzz::Target;
 use crate::limits::Size;
 use crate::opensearch::search;
 use crate::{
-    Facet, Field, FieldBoost, Fuzziness, Highlight, MinimumMatch, Operation, Operator, PrefixWords, Projection, Query,
-    RangeFacet, Record, Schema, SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
+    BoostMode, Curve, Decay, Facet, Field, FieldBoost, FieldValueFactor, Fuzziness, Highlight, MinimumMatch, Modifier,
+    Operation, Operator, PrefixWords, Projection, Query, RangeFacet, Record, Schema, ScoreFunction,
+    SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
 };
 
 const FIELDS: [&str; 12] =
@@ -162,6 +163,23 @@ impl Choices<'_> {
         .into()
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "any number is as good as another")]
+    fn function_score(&mut self, depth: usize) -> Query {
+        let function = if self.below(2) == 0 {
+            let modifiers = [Modifier::None, Modifier::Log1p, Modifier::Log2p, Modifier::Ln1p, Modifier::Ln2p];
+            let modifiers = [modifiers[self.below(5)], Modifier::Square, Modifier::Sqrt, Modifier::Reciprocal];
+            let value = FieldValueFactor::new(self.field()).modifier(self.of(modifiers));
+            ScoreFunction::from(value.factor(self.boost()).missing(self.of(FRACTIONS)))
+        } else {
+            let (scale, offset) = (self.of([1.0, 1e-100, 1e100, 0.0, 40.0]), self.of(FRACTIONS));
+            let near = Decay::new(self.field(), self.value(), scale).offset(offset).decay(self.of([0.5, 0.01, 1.0]));
+            near.curve(self.of([Curve::Gauss, Curve::Exponential, Curve::Linear])).into()
+        };
+        let query = Query::function_score(self.query(depth + 1), function).boost(self.boost());
+        let query = query.boost_mode(self.of([BoostMode::Multiply, BoostMode::Sum, BoostMode::Replace]));
+        if self.below(2) == 0 { query.into() } else { query.max_boost(self.of(FRACTIONS) as f32).into() }
+    }
+
     fn bool(&mut self, depth: usize) -> Query {
         let mut query = Query::bool().boost(self.boost());
         for _ in 0..self.below(5) {
@@ -179,7 +197,7 @@ impl Choices<'_> {
         if self.0.is_empty() || depth > DEPTH {
             return Query::all().into();
         }
-        match self.below(20) {
+        match self.below(22) {
             0 => Query::all().boost(self.boost()).into(),
             1 => Query::None,
             2 => self.matches(),
@@ -199,6 +217,11 @@ impl Choices<'_> {
             14 => Query::wildcard(self.field(), self.pattern()).boost(self.boost()).into(),
             15 => self.exact_first(),
             16..19 => self.bool(depth),
+            19 => {
+                let query = Query::phrase_prefix(self.field(), self.text()).slop(self.number()).boost(self.boost());
+                if self.below(2) == 0 { query.into() } else { query.max_expansions(self.number()).into() }
+            }
+            20 => self.function_score(depth),
             _ if self.below(2) == 0 => Query::constant(self.query(depth + 1)).boost(self.boost()).into(),
             _ => {
                 let queries: Vec<_> = (0..self.below(4)).map(|_| self.query(depth + 1)).collect();

@@ -8,9 +8,11 @@ mod between;
 mod bits;
 mod bool;
 mod leaf;
+mod occurrences;
 mod phrase;
 mod sloppy;
 mod union;
+mod valued;
 mod within;
 
 #[cfg(test)]
@@ -26,8 +28,9 @@ use self::bits::{BitDocuments, Everything};
 pub(super) use self::bits::{Bits, score_of_all};
 pub(super) use self::bool::{Conjunction, Exclusion, Maximum, Optional};
 pub(super) use self::leaf::{Constant, Lengths, Ranked};
-pub(super) use self::phrase::Phrase;
+pub(super) use self::phrase::{Phrase, PhrasePlace};
 pub(super) use self::union::Union;
+pub(super) use self::valued::Valued;
 pub(super) use self::within::Within;
 use super::numbers::BLOCK;
 use super::scoring::Scoring;
@@ -59,6 +62,9 @@ macro_rules! of_what_it_is {
         }
         if let Some(within) = $scorer.downcast_mut::<Within>() {
             return within.$method($($given),*);
+        }
+        if let Some(valued) = $scorer.downcast_mut::<Valued>() {
+            return valued.$method($($given),*);
         }
         if let Some(between) = $scorer.downcast_mut::<Constant<Between>>() {
             return between.$method($($given),*);

@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 
-use tantivy::postings::{Postings, SegmentPostings};
+use tantivy::postings::SegmentPostings;
 use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet, Score, TERMINATED};
 
 use super::leaf::Lengths;
+use super::occurrences::Occurrences;
 use super::sloppy::Sloppy;
 use crate::work::Stop;
 
@@ -23,27 +24,37 @@ pub(crate) struct Phrase {
     stop: Stop,
 }
 
-/// One term, which may stand in the phrase more than once.
+/// One term, which may stand in the phrase more than once, or any of several.
 struct Part {
     offsets: Vec<u32>,
-    postings: SegmentPostings,
+    postings: Occurrences,
+}
+
+/// What may stand at a place of a phrase.
+pub(crate) struct PhrasePlace<'a> {
+    pub(crate) offset: u32,
+    /// One term, or several of which any may. The segment need not have all of them.
+    pub(crate) terms: Vec<&'a str>,
+    /// Where those are that it has: at least one.
+    pub(crate) found: Vec<SegmentPostings>,
 }
 
 impl Phrase {
-    /// Terms with their places in the phrase, in its order.
-    pub(crate) fn new(terms: Vec<(u32, &str, SegmentPostings)>, slop: u32, lengths: Lengths, stop: Stop) -> Self {
+    /// A phrase by its places, in order.
+    pub(crate) fn new(places: Vec<PhrasePlace<'_>>, slop: u32, lengths: Lengths, stop: Stop) -> Self {
         let sloppy = (slop > 0).then(|| {
-            let terms: Vec<_> = terms.iter().map(|(offset, term, _)| (*offset, *term)).collect();
+            let terms: Vec<_> = places.iter().map(|place| (place.offset, &*place.terms)).collect();
             Sloppy::new(slop, &terms, stop.clone())
         });
         let mut known: HashMap<&str, usize> = HashMap::new();
         let mut parts: Vec<Part> = Vec::new();
-        for (offset, term, postings) in terms {
-            match known.get(term) {
+        for PhrasePlace { offset, terms, found } in places {
+            let alone = if let [term] = *terms { Some(term) } else { None };
+            match alone.and_then(|term| known.get(term)) {
                 Some(at) => parts[*at].offsets.push(offset),
                 None => {
-                    known.insert(term, parts.len());
-                    parts.push(Part { offsets: vec![offset], postings });
+                    known.extend(alone.map(|term| (term, parts.len())));
+                    parts.push(Part { offsets: vec![offset], postings: Occurrences::of(found) });
                 }
             }
         }
@@ -106,6 +117,8 @@ impl Phrase {
         for at in order {
             let Part { offsets, postings } = &mut parts[*at];
             postings.positions(others);
+            // Of several terms two may stand on one position.
+            others.dedup();
             for offset in offsets {
                 if stop.is_set() {
                     return 0.0;

@@ -4,7 +4,7 @@
 //! furthest behind is moved on, a match counts `1 / (1 + distance)`, and terms that occur twice in the phrase never
 //! stand on one position.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::work::Stop;
 
@@ -30,42 +30,40 @@ pub(super) struct Sloppy {
     runners: Vec<Runner>,
     /// The positions of each term that is not like an earlier one, ascending.
     lists: Vec<Vec<u32>>,
-    /// The runners of each repeated term, in the order of the phrase.
+    /// The runners of each repeated term, and of those that are tied to each other by having one in common, in the order of the
+    /// phrase.
     groups: Vec<Vec<usize>>,
+    /// Whether one of those stands for several terms: then twins may begin on different positions.
+    alternatives: bool,
     /// The rightmost start of all runners.
     end: i64,
     stop: Stop,
 }
 
 impl Sloppy {
-    /// A phrase of terms, each with its place in it.
-    pub(super) fn new(slop: u32, terms: &[(u32, &str)], stop: Stop) -> Self {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut runners = Vec::new();
-        let mut known: HashMap<&str, (usize, usize)> = HashMap::new();
-        for (at, (offset, term)) in terms.iter().enumerate() {
-            let count = known.len();
-            let (list, first) = *known.entry(term).or_insert((count, at));
-            let twin = (first != at && terms[first].0 != *offset).then_some(first);
+    /// A phrase of places, with the term that stands at each or the several of which any may.
+    pub(super) fn new(slop: u32, places: &[(u32, &[&str])], stop: Stop) -> Self {
+        let (mut runners, mut lists) = (Vec::new(), 0);
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for (offset, terms) in places {
+            let list = match *terms {
+                [term] => *known.entry(term).or_insert(lists),
+                _ => lists,
+            };
+            lists = lists.max(list + 1);
             runners.push(Runner { offset: i64::from(*offset), list, ..Runner::default() });
-            if let Some(twin) = twin {
-                let group = *runners[twin].group.get_or_insert_with(|| {
-                    groups.push(vec![twin]);
-                    groups.len() - 1
-                });
-                runners[at].group = Some(group);
-                groups[group].push(at);
-            }
         }
-        for group in &mut groups {
-            group.sort_by_key(|at| runners[*at].offset);
+        let groups = groups_of(places);
+        for (group, twins) in groups.iter().enumerate() {
+            twins.iter().for_each(|at| runners[*at].group = Some(group));
         }
-        let lists = vec![Vec::new(); known.len()];
-        Self { slop: i64::from(slop), runners, lists, groups, end: 0, stop }
+        let alternatives = groups.iter().flatten().any(|at| places[*at].1.len() > 1);
+        let lists = vec![Vec::new(); lists];
+        Self { slop: i64::from(slop), runners, lists, groups, alternatives, end: 0, stop }
     }
 
-    /// Where the positions of a term in the document go; ascending. Terms are counted without those that are like an
-    /// earlier one.
+    /// Where the positions at a place of the phrase go; ascending. Places are counted without those of one term that is at an
+    /// earlier one too.
     pub(super) fn positions_mut(&mut self, term: usize) -> &mut Vec<u32> {
         &mut self.lists[term]
     }
@@ -97,12 +95,9 @@ impl Sloppy {
             }
         }
         for group in 0..self.groups.len() {
-            for rank in 1..self.groups[group].len() {
-                for _ in 0..rank {
-                    if !self.step(self.groups[group][rank]) {
-                        return false;
-                    }
-                }
+            let is_placed = if self.alternatives { self.keep_apart(group) } else { self.spread(group) };
+            if !is_placed {
+                return false;
             }
         }
         self.end = self.runners.iter().map(|runner| runner.start).max().unwrap_or_default();
@@ -110,6 +105,37 @@ impl Sloppy {
             runner.waiting = true;
         }
         true
+    }
+
+    /// Puts the twins of one term on one position after another.
+    fn spread(&mut self, group: usize) -> bool {
+        for rank in 1..self.groups[group].len() {
+            for _ in 0..rank {
+                if !self.step(self.groups[group][rank]) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Moves twins apart that may, but need not, stand on one position: always the one that is later in the phrase.
+    fn keep_apart(&mut self, group: usize) -> bool {
+        for rank in 0..self.groups[group].len() {
+            let at = self.groups[group][rank];
+            while let Some(twin) = self.collision(group, at) {
+                if !self.step(self.lesser(at, twin)) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Which of two runners is behind; of two on one position the later one of the phrase.
+    fn lesser(&self, at: usize, twin: usize) -> usize {
+        let (a, b) = (&self.runners[at], &self.runners[twin]);
+        if (a.start, a.offset) < (b.start, b.offset) { at } else { twin }
     }
 
     /// Moves a runner to its next position. Says whether there is one, and somebody still waits for the answer.
@@ -170,10 +196,7 @@ impl Sloppy {
         let Some(group) = self.runners[moved].group else { return true };
         let mut at = moved;
         while let Some(twin) = self.collision(group, at) {
-            let (a, b) = (&self.runners[at], &self.runners[twin]);
-            if (a.start, a.offset) >= (b.start, b.offset) {
-                at = twin;
-            }
+            at = self.lesser(at, twin);
             if !self.advance(at) {
                 return false;
             }
@@ -185,6 +208,30 @@ impl Sloppy {
         let position = |at: usize| self.runners[at].start + self.runners[at].offset;
         self.groups[group].iter().copied().find(|twin| *twin != at && position(*twin) == position(at))
     }
+}
+
+/// The places that have a term in common, and those that are tied to them by another one; each in order. Alone is none.
+fn groups_of(places: &[(u32, &[&str])]) -> Vec<Vec<usize>> {
+    // Each group is named by one of its places.
+    let mut names: Vec<usize> = Vec::with_capacity(places.len());
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (at, (offset, terms)) in places.iter().enumerate() {
+        let tied = terms.iter().filter_map(|term| first.get(term)).filter(|other| places[**other].0 != *offset);
+        let tied: BTreeSet<usize> = tied.map(|other| names[*other]).collect();
+        let name = tied.first().copied().unwrap_or(at);
+        if tied.len() > 1 {
+            names.iter_mut().filter(|other| tied.contains(other)).for_each(|other| *other = name);
+        }
+        names.push(name);
+        for term in *terms {
+            first.entry(term).or_insert(at);
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    names.into_iter().enumerate().for_each(|(at, name)| groups.entry(name).or_default().push(at));
+    let mut groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
+    groups.iter_mut().for_each(|group| group.sort_by_key(|at| places[*at].0));
+    groups
 }
 
 /// Whether no match can follow.

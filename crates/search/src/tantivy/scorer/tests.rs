@@ -5,14 +5,17 @@ use tantivy::query::Scorer;
 use tantivy::schema::{FAST, IndexRecordOption, Schema, TEXT};
 use tantivy::{DocId, DocSet, Index, IndexWriter, TERMINATED, Term, doc};
 
+use super::occurrences::Occurrences;
 use super::sloppy::Sloppy;
 use super::{
-    Batch, Between, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union, Within,
+    Batch, Between, Bits, Conjunction, Constant, Exclusion, Lengths, Maximum, Optional, Ranked, Union, Valued, Within,
     score_of_all,
 };
-use crate::tantivy::numbers::BLOCK;
+use crate::tantivy::function::Function;
+use crate::tantivy::numbers::{BLOCK, Numbers};
 use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
+use crate::{BoostMode, FieldKind, FieldValueFactor, Query};
 
 fn documents(docs: &[DocId], score: f32) -> Box<dyn Scorer> {
     let mut bits = Bits::new(20_000);
@@ -167,6 +170,106 @@ fn blocks_hold_what_there_is_one_by_one() {
     }
 }
 
+/// Numbers that every document has, that some have, and of which some have several.
+fn numbered() -> Index {
+    let mut schema = Schema::builder();
+    let [all, some, several] = ["all", "some", "several"].map(|name| schema.add_i64_field(name, FAST));
+    let index = Index::create_in_ram(schema.build());
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    for number in 0..1_000_i64 {
+        let mut document = doc!(all => number - 5);
+        if number % 3 > 0 {
+            document.add_i64(some, number);
+        }
+        for more in 0..number % 4 {
+            document.add_i64(several, 1_000 - number * more);
+        }
+        writer.add_document(document).unwrap();
+    }
+    writer.commit().unwrap();
+    index
+}
+
+#[test]
+fn scores_of_values_are_the_same_by_blocks_and_one_by_one() {
+    let index = numbered();
+    let searcher = index.reader().unwrap().searcher();
+    let fields = searcher.segment_reader(0).fast_fields();
+    let column = |name: &str| fields.u64_lenient(name).unwrap().map(|(column, _)| Numbers::new(column));
+    let wide = (0..1_000).filter(|number| number % 5 < 2).collect::<Vec<DocId>>();
+    for name in ["all", "some", "several"] {
+        for mode in [BoostMode::Multiply, BoostMode::Sum, BoostMode::Replace] {
+            let query = Query::function_score(Query::all(), FieldValueFactor::new("").missing(7.0)).boost_mode(mode);
+            let function = || Function::new(&query, &FieldKind::I64);
+            let valued = || Box::new(Valued::new(documents(&wide, 2.0), column(name), function()));
+            let expected = read(valued());
+            for step in [1, 63, 64, 65, 500, TERMINATED] {
+                assert_eq!(in_blocks(valued(), step), expected, "{name}, {step}");
+                assert_eq!(drained(valued(), step), expected, "{name}, {step}");
+            }
+            let unscored = |end| {
+                let mut found = Vec::new();
+                valued().drain(end, Scoring::Off, &mut |doc, _| found.push(doc));
+                found
+            };
+            assert_eq!(unscored(TERMINATED), wide);
+            let missing = Box::new(Valued::new(documents(&[0, 3], 2.0), None, function()));
+            let score = mode.of(2.0, 7.0, 1e9);
+            assert_eq!(read(missing), [(0, score), (3, score)]);
+        }
+    }
+    // 15 has three values, of which the least is 970; 16 has none.
+    let several = Query::function_score(Query::all(), FieldValueFactor::new("").missing(7.0));
+    let function = Function::new(&several, &FieldKind::I64);
+    let found = read(Box::new(Valued::new(documents(&[15, 16], 2.0), column("several"), function)));
+    assert_eq!(found, [(15, 1_940.0), (16, 14.0)]);
+}
+
+/// What documents have any of three terms, and where: by reading them.
+#[test]
+fn any_of_several_terms_is_wherever_one_of_them_is() {
+    let mut schema = Schema::builder();
+    let text = schema.add_text_field("text", TEXT);
+    let index = Index::create_in_ram(schema.build());
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    let words = |number: usize| (0..number % 9).map(move |at| ["a", "b", "c", "d", "e"][(number / 9 + at * at) % 5]);
+    for number in 0..1_000 {
+        writer.add_document(doc!(text => words(number).collect::<Vec<_>>().join(" "))).unwrap();
+    }
+    writer.commit().unwrap();
+    let searcher = index.reader().unwrap().searcher();
+    let inverted = searcher.segment_reader(0).inverted_index(text).unwrap();
+    let of = |terms: &[&str]| {
+        let option = IndexRecordOption::WithFreqsAndPositions;
+        let found = |term: &&str| inverted.read_postings(&Term::from_field_text(text, term), option).unwrap().unwrap();
+        Occurrences::of(terms.iter().map(found).collect())
+    };
+    for terms in [&["a", "c", "e"] as &[&str], &["b"]] {
+        let places = |number: usize| {
+            let places = words(number).enumerate().filter(|(_, word)| terms.contains(word));
+            places.map(|(at, _)| u32::try_from(at).unwrap()).collect::<Vec<_>>()
+        };
+        let expected: Vec<_> =
+            (0..1_000).map(|number| (number, places(number))).filter(|(_, p)| !p.is_empty()).collect();
+        let (mut occurrences, mut positions, mut found) = (of(terms), Vec::new(), Vec::new());
+        while occurrences.doc() != TERMINATED {
+            occurrences.positions(&mut positions);
+            found.push((occurrences.doc() as usize, positions.clone()));
+            occurrences.advance();
+        }
+        assert_eq!(found, expected);
+        for target in (0..1_020).step_by(7) {
+            let mut occurrences = of(terms);
+            if target < occurrences.doc() {
+                continue;
+            }
+            let next = expected.iter().map(|(number, _)| u32::try_from(*number).unwrap()).find(|doc| *doc >= target);
+            assert_eq!(occurrences.seek(target), next.unwrap_or(TERMINATED), "{target}");
+            assert_eq!(occurrences.doc(), next.unwrap_or(TERMINATED));
+        }
+    }
+}
+
 #[test]
 fn a_conjunction_needs_all_and_adds_only_what_scores() {
     let both = Conjunction::new(vec![documents(&[1, 3, 5, 7], 1.5)], vec![documents(&[3, 4, 7, 9], 8.0)]);
@@ -183,19 +286,21 @@ fn optional_exclusion_and_maximum_do_what_they_say() {
     assert_eq!(read(Box::new(maximum)), [(1, 1.0), (2, 4.5), (3, 4.0)]);
 }
 
+/// Of a phrase of words, some of which are several with bars between them.
 fn frequency(slop: u32, phrase: &[&str], text: &str) -> f32 {
     let words: Vec<&str> = text.split(' ').collect();
-    let terms: Vec<(u32, &str)> =
-        phrase.iter().enumerate().map(|(at, term)| (u32::try_from(at).unwrap(), *term)).collect();
-    let mut sloppy = Sloppy::new(slop, &terms, Stop::default());
-    let mut distinct: Vec<&str> = Vec::new();
-    for term in phrase {
-        if !distinct.contains(term) {
-            distinct.push(term);
+    let terms: Vec<Vec<&str>> = phrase.iter().map(|any| any.split('|').collect()).collect();
+    let places: Vec<(u32, &[&str])> =
+        terms.iter().enumerate().map(|(at, terms)| (u32::try_from(at).unwrap(), &**terms)).collect();
+    let mut sloppy = Sloppy::new(slop, &places, Stop::default());
+    let mut distinct: Vec<&[&str]> = Vec::new();
+    for terms in &terms {
+        if terms.len() > 1 || !distinct.contains(&&**terms) {
+            distinct.push(terms);
         }
     }
-    for (at, term) in distinct.iter().enumerate() {
-        let positions = words.iter().enumerate().filter(|(_, word)| *word == term);
+    for (at, terms) in distinct.iter().enumerate() {
+        let positions = words.iter().enumerate().filter(|(_, word)| terms.contains(word));
         *sloppy.positions_mut(at) = positions.map(|(place, _)| u32::try_from(place).unwrap()).collect();
     }
     sloppy.frequency()
@@ -216,4 +321,17 @@ fn a_repeated_term_needs_two_places() {
     assert_eq!(frequency(2, &["ho", "my", "my"], "ho my"), 0.0);
     assert_eq!(frequency(2, &["ho", "my", "my"], "ho my my"), 1.0);
     assert_eq!(frequency(3, &["my", "ho", "my"], "my ho x my"), 0.5);
+}
+
+#[test]
+fn a_term_among_several_needs_a_place_of_its_own_too() {
+    assert_eq!(frequency(9, &["my", "my|mine"], "my"), 0.0);
+    assert_eq!(frequency(9, &["my", "my|mine"], "my mine"), 1.0);
+    assert_eq!(frequency(1, &["my", "my|mine"], "mine my"), 0.0);
+    assert_eq!(frequency(2, &["my", "my|mine"], "mine my"), 1.0 / 3.0);
+    // What is tied to each other by the last place, and what is not.
+    assert_eq!(frequency(9, &["a", "b", "a|b"], "a b"), 0.0);
+    assert_eq!(frequency(9, &["a", "b", "a|b"], "a b b"), 1.0);
+    assert_eq!(frequency(9, &["a", "a", "b", "b|c"], "a a b c"), 1.0);
+    assert_eq!(frequency(9, &["x", "a|b"], "x a b"), 1.0);
 }

@@ -259,11 +259,13 @@ async fn hostile_texts_end_with_a_deadline_of_100_ms() {
         .map(|(n, text)| Operation::Upsert(Record::new(n.to_string()).unwrap().with("title", text.repeat(8))));
     index.bulk(records.collect()).await.unwrap().check().unwrap();
     for (number, text) in texts.iter().enumerate() {
-        let kinds: [(&str, Query); 9] = [
+        let kinds: [(&str, Query); 11] = [
             ("match", Query::matches("title", text.as_str()).into()),
             ("fuzzy match", Query::matches("title", text.as_str()).fuzzy().into()),
             ("phrase", Query::phrase("title", text.as_str()).into()),
             ("sloppy phrase", Query::phrase("title", text.as_str()).slop(crate::MAX_POSITIONS).into()),
+            ("phrase prefix", Query::phrase_prefix("title", text.as_str()).into()),
+            ("sloppy phrase prefix", Query::phrase_prefix("title", text.as_str()).slop(crate::MAX_POSITIONS).into()),
             ("match prefix", Query::matches_prefix("title", text.as_str()).into()),
             ("starts with words", Query::starts_with_words("title", text.as_str()).into()),
             ("prefix", Query::prefix("title", text.as_str()).into()),

@@ -90,14 +90,14 @@ fn pattern(text: &str, random: &mut Random) -> String {
     letters.collect()
 }
 
-fn marked(query: impl Into<Query>) -> SearchRequest {
+pub(super) fn marked(query: impl Into<Query>) -> SearchRequest {
     let short = Highlight::field("terms").with_fragment_size(40).with_max_fragments(2);
     let request = SearchRequest::new(query).with_size(100);
     request.with_highlight(Highlight::field("title")).with_highlight(short)
 }
 
 /// Without the documents, which are compared where something is marked in them.
-fn found(query: impl Into<Query>) -> SearchRequest {
+pub(super) fn found(query: impl Into<Query>) -> SearchRequest {
     SearchRequest::new(query).with_size(100).with_projection(Projection::Id)
 }
 

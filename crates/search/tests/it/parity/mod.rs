@@ -4,11 +4,13 @@
 //! OpenSearch. Totals must be equal, the first hundred hits must be equal in order, and so must what is marked in them.
 //! Scores within 1e-5 of each other count as equal, and hits with equal scores are ordered by id.
 
+mod begun;
 mod compare;
 mod corpus;
 mod counted;
 mod draw;
 mod exact_first;
+mod functions;
 mod reading;
 mod trees;
 
@@ -31,6 +33,10 @@ const SEED: u64 = 0x1cd1_0c9a_2025_0401;
 /// How many requests are under way at a time.
 const LANES: usize = 6;
 
+fn kinds() -> impl Iterator<Item = &'static (&'static str, draw::Kind)> {
+    draw::KINDS.iter().chain(begun::KINDS).chain(functions::KINDS)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
     let scratch = Scratch::new().await;
@@ -43,7 +49,7 @@ async fn every_kind_of_query_has_the_same_hits_in_the_same_order_on_both() {
     distributed.merge().await.unwrap();
 
     let words = draw::Words::of(&diagnoses);
-    all_are_equal(&embedded, &distributed, &words, draw::KINDS.iter(), rounds(60, 300)).await;
+    all_are_equal(&embedded, &distributed, &words, kinds().chain(begun::OF_ONE_SEGMENT), rounds(60, 300)).await;
     scratch.delete().await;
 }
 
@@ -64,7 +70,7 @@ async fn several_segments_have_the_same_hits_in_the_same_order_on_both() {
     }
     embedded.refresh().await.unwrap();
     let words = draw::Words::of(&diagnoses);
-    all_are_equal(&embedded, &distributed, &words, draw::KINDS.iter().chain(draw::EXTREMES), 30).await;
+    all_are_equal(&embedded, &distributed, &words, kinds().chain(draw::EXTREMES), 30).await;
     scratch.delete().await;
 }
 

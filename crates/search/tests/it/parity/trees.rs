@@ -3,6 +3,7 @@
 use statehouse_search::{MinimumMatch, Operator, Query};
 
 use super::draw::{Words, beginning, misspelt, number};
+use super::functions::around;
 use crate::random::Random;
 
 fn minimum(random: &mut Random, clauses: usize) -> MinimumMatch {
@@ -38,6 +39,11 @@ fn leaf(random: &mut Random, words: &Words) -> Query {
             Query::matches("title.plain", misspelt(&word, random)).fuzzy().boost(boost).into()
         }
         11 => Query::matches("title", words.run(random, 2)).operator(Operator::And).boost(boost).into(),
+        12 if random.below(3) == 0 => {
+            let (run, word) = (words.run(random, 2), words.word(random, 5));
+            let text = if random.below(2) == 0 { run } else { word };
+            Query::phrase_prefix("title.plain", text).slop(u32::try_from(random.below(3)).unwrap()).boost(boost).into()
+        }
         12 => {
             let text = words.words(random, 4);
             Query::matches("title", text).minimum_match(minimum(random, 4)).boost(boost).into()
@@ -56,12 +62,13 @@ pub(super) fn tree(random: &mut Random, words: &Words, depth: usize) -> Query {
     let some = |random: &mut Random, most: usize| -> Vec<Query> {
         (0..random.below(most + 1)).map(|_| tree(random, words, depth - 1)).collect()
     };
-    match random.below(6) {
+    match random.below(7) {
         0 => leaf(random, words),
         1 => {
             let queries = some(random, 3);
             Query::dis_max(queries).tie_breaker([0.0, 0.3, 1.0][random.below(3)]).boost(boost(random)).into()
         }
+        3 => around(tree(random, words, depth - 1), random).into(),
         2 => Query::constant(tree(random, words, depth - 1)).boost(boost(random)).into(),
         _ => {
             let mut query = Query::bool().boost(boost(random));
