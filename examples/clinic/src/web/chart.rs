@@ -94,7 +94,7 @@ async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Ma
             div { (diagnoses(patient.id, &chart.diagnoses, &visit.csrf, said)) }
             div {
                 (notes(patient.id, &chart.notes, &draft, &visit.csrf, said))
-                (documents::section(patient.id, &chart.documents))
+                (documents::section(patient.id, &chart.documents, &visit.csrf, said.done))
             }
         }
     };
@@ -102,7 +102,7 @@ async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Ma
 }
 
 /// The chart again with what was typed, and the words in their place. If it cannot be read now, the words alone.
-async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: AppError) -> Response {
+pub(super) async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: AppError) -> Response {
     let nothing = Asked::nothing();
     let said = Said { done: &nothing, error: Some(&error), sent };
     match render(app, visit, id, &said).await {
@@ -112,7 +112,7 @@ async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: Ap
 }
 
 /// To the chart, saying what was done.
-fn done(headers: &HeaderMap, patient: i64, what: &str, id: &str) -> Response {
+pub(super) fn done(headers: &HeaderMap, patient: i64, what: &str, id: &str) -> Response {
     errors::done(headers, &format!("/patients/{patient}?{what}={id}"))
 }
 

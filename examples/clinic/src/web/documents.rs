@@ -24,6 +24,7 @@ use super::csrf::SentBy;
 use super::errors;
 use super::form::Asked;
 use super::page::{error_beside, moment, size};
+use super::removal;
 use super::visit::Visit;
 use crate::app::App;
 use crate::db::Document;
@@ -37,10 +38,12 @@ const TOO_LARGE: &str = "A document has at most 2 GiB.";
 /// The largest document, in bytes, that is sent with a key: it is held in memory until all of it is there.
 const MAX_KEYED: usize = 4 << 20;
 
-pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
+pub(crate) fn section(patient: i64, documents: &[Document], csrf: &str, done: &Asked) -> Markup {
+    let (there, removed): (Vec<_>, Vec<_>) = documents.iter().partition(|document| document.removed_at.is_none());
     html! {
         section.card id="documents" {
             h2 { "Documents" }
+            (removal::confirmation(documents, csrf, done))
             noscript { p.error { "Documents can be attached only with JavaScript." } }
             form.upload method="post" action={ "/patients/" (patient) "/documents" } {
                 label for="file" { "Attach a photo, a PDF or any other file" }
@@ -54,22 +57,23 @@ pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
                 progress max="1" value="0" aria-label="Uploaded" hidden {}
                 p.quiet id="upload-status" role="status" {}
             }
-            @if documents.is_empty() { p.quiet { "No documents yet." } }
-            ul.list {
-                @for document in documents {
-                    li {
-                        @if content_type::is_photo(&document.content_type) {
-                            a href={ "/documents/" (document.id) } {
-                                img.thumb src={ "/documents/" (document.id) } alt={ "Preview of " (document.name) } loading="lazy";
-                            }
-                        }
-                        div.grow {
-                            a href={ "/documents/" (document.id) } { (document.name) } br;
-                            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) }
-                        }
-                    }
-                }
+            @if there.is_empty() { p.quiet { @if removed.is_empty() { "No documents yet." } @else { "No documents." } } }
+            ul.list { @for document in there { li { (entry(document)) (removal::button(document, csrf)) } } }
+            (removal::list(&removed, csrf))
+        }
+    }
+}
+
+fn entry(document: &Document) -> Markup {
+    html! {
+        @if content_type::is_photo(&document.content_type) {
+            a href={ "/documents/" (document.id) } {
+                img.thumb src={ "/documents/" (document.id) } alt={ "Preview of " (document.name) } loading="lazy";
             }
+        }
+        div.grow {
+            a href={ "/documents/" (document.id) } { (document.name) } br;
+            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) }
         }
     }
 }
@@ -112,6 +116,8 @@ async fn attach(
         added_at: now(),
         added_by: visit.staff.name,
         stage: Some(staged.id().to_string()),
+        removed_at: None,
+        removed_by: None,
     };
     // If this fails it may have been done all the same: the sweep asks the database.
     app.database.add_document(&document).await?;
@@ -151,6 +157,15 @@ const fn turns(letter: char) -> bool {
     matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A document that is there and not removed.
+async fn find(app: &App, id: &str) -> Result<Document> {
+    let document = app.database.document(id).await?.ok_or_else(|| AppError::not_found("document"))?;
+    if document.removed_at.is_some() {
+        return Err(AppError::new(StatusCode::NOT_FOUND, "This document was removed."));
+    }
+    Ok(document)
+}
+
 pub(crate) async fn download(
     State(app): State<Arc<App>>,
     _: Visit,
@@ -158,7 +173,7 @@ pub(crate) async fn download(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let document = app.database.document(&id).await?.ok_or_else(|| AppError::not_found("document"))?;
+    let document = find(&app, &id).await?;
     // Only a photo is shown in place.
     let is_photo = content_type::is_photo(&document.content_type);
     let how = if is_photo { Disposition::Safe } else { Disposition::Attachment };

@@ -20,6 +20,7 @@ mod page;
 mod patients;
 mod peer;
 mod problem_sets;
+mod removal;
 mod sessions;
 mod visit;
 
@@ -76,6 +77,8 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .route("/patients/{id}/draft", put(chart::keep_draft))
         .route("/patients/{id}/notes", post(chart::add_note))
         .route("/patients/{id}/documents", documents::attach_once(app))
+        .route("/patients/{id}/documents/{document}/remove", post(removal::remove))
+        .route("/patients/{id}/documents/{document}/restore", post(removal::restore))
         .route("/documents/{id}", get(documents::download))
         .route("/problem-sets/{name}", get(problem_sets::page).post(problem_sets::extend))
         .route("/sessions", get(sessions::page))

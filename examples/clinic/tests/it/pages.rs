@@ -244,6 +244,44 @@ async fn sessions_and_diagnoses_that_somebody_else_has_ended_are_said_in_their_p
     visitor.profile.close().await;
 }
 
+/// By keys alone, and the focus is always where the work goes on.
+#[tokio::test]
+async fn a_document_is_removed_and_restored_in_its_place_with_scripts_and_without() {
+    let driver = Driver::start().await;
+    let visitor = visitor(&driver, "removed").await;
+    let elsewhere = Client::logged_in(clinic::shared().await.address(), "staff064").await;
+    visitor.log_in("staff064").await;
+    for (patient, scripts) in [(65, true), (66, false)] {
+        elsewhere.attach(patient, "letter.txt", "text/plain", b"Dear".to_vec()).await.unwrap();
+        visitor.run_scripts(scripts).await;
+        let look = async |name: &str| match scripts {
+            true => visitor.look_at_both(name).await,
+            false => visitor.look_without_scripts(&format!("{name}-no-scripts")).await,
+        };
+        visitor.open(&format!("/patients/{patient}")).await;
+        visitor.keys("button[aria-label='Remove letter.txt']", ENTER).await;
+        visitor.until_it_says("[data-said]", "letter.txt was removed.").await;
+        visitor.until("document.activeElement.textContent === 'Undo'").await;
+        look("removed").await;
+        visitor.keys("[data-said] button", ENTER).await;
+        visitor.until_it_says("[data-said]", "letter.txt is back").await;
+        visitor.until("document.activeElement.matches('[data-said]')").await;
+        visitor.click("button[aria-label='Remove letter.txt']").await;
+        visitor.until_it_says("[data-said]", "letter.txt was removed.").await;
+        visitor.click("#removed-documents summary").await;
+        visitor.until_it_says("#removed-documents[open] li", "by ").await;
+        look("removed-list").await;
+        let chart = elsewhere.json(&format!("/api/patients/{patient}")).await.unwrap();
+        let id = chart["documents"][0]["id"].as_str().unwrap();
+        elsewhere.post(&format!("/patients/{patient}/documents/{id}/restore"), &[]).await.unwrap();
+        visitor.click("#removed-documents li button").await;
+        let place = if scripts { "#removed-documents [data-error]" } else { "main > [role=alert]" };
+        visitor.until_it_says(place, "restored it already").await;
+        look("restored-already").await;
+    }
+    visitor.profile.close().await;
+}
+
 /// A browser that runs none of this site's scripts, or could not get them.
 #[tokio::test]
 async fn without_scripts_nothing_typed_is_lost_either() {
