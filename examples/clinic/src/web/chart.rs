@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::form::{Asked, Sent};
 use super::page::{Here, aria_error, csrf_field, error_beside, error_here, moment};
 use super::visit::Visit;
-use super::{documents, errors};
+use super::{documents, errors, links};
 use crate::app::App;
 use crate::db::{Diagnosis, Document, Draft, Note, NoteAdded, Patient};
 use crate::error::{AppError, Result};
@@ -81,6 +81,7 @@ impl Said<'_> {
 async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Markup> {
     let chart = Chart::read(app, id).await?;
     let draft = draft(app, visit, id, said).await?;
+    let link = links::notice(app, visit, &chart.documents, said.done).await;
     let patient = &chart.patient;
     let content = html! {
         header {
@@ -94,7 +95,7 @@ async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Ma
             div { (diagnoses(patient.id, &chart.diagnoses, &visit.csrf, said)) }
             div {
                 (notes(patient.id, &chart.notes, &draft, &visit.csrf, said))
-                (documents::section(patient.id, &chart.documents, &visit.csrf, said.done))
+                (documents::section(patient.id, &chart.documents, &visit.csrf, said.done, &link))
             }
         }
     };

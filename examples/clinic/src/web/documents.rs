@@ -24,8 +24,8 @@ use super::csrf::SentBy;
 use super::errors;
 use super::form::Asked;
 use super::page::{error_beside, moment, size};
-use super::removal;
 use super::visit::Visit;
+use super::{links, removal};
 use crate::app::App;
 use crate::db::Document;
 use crate::error::{AppError, Result};
@@ -38,12 +38,13 @@ const TOO_LARGE: &str = "A document has at most 2 GiB.";
 /// The largest document, in bytes, that is sent with a key: it is held in memory until all of it is there.
 const MAX_KEYED: usize = 4 << 20;
 
-pub(crate) fn section(patient: i64, documents: &[Document], csrf: &str, done: &Asked) -> Markup {
+pub(crate) fn section(patient: i64, documents: &[Document], csrf: &str, done: &Asked, link: &Markup) -> Markup {
     let (there, removed): (Vec<_>, Vec<_>) = documents.iter().partition(|document| document.removed_at.is_none());
     html! {
         section.card id="documents" {
             h2 { "Documents" }
             (removal::confirmation(documents, csrf, done))
+            (link)
             noscript { p.error { "Documents can be attached only with JavaScript." } }
             form.upload method="post" action={ "/patients/" (patient) "/documents" } {
                 label for="file" { "Attach a photo, a PDF or any other file" }
@@ -73,7 +74,8 @@ fn entry(document: &Document) -> Markup {
         }
         div.grow {
             a href={ "/documents/" (document.id) } { (document.name) } br;
-            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) }
+            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) } br;
+            (links::offer(document))
         }
     }
 }
@@ -158,12 +160,25 @@ const fn turns(letter: char) -> bool {
 }
 
 /// A document that is there and not removed.
-async fn find(app: &App, id: &str) -> Result<Document> {
+pub(super) async fn find(app: &App, id: &str) -> Result<Document> {
     let document = app.database.document(id).await?.ok_or_else(|| AppError::not_found("document"))?;
     if document.removed_at.is_some() {
         return Err(AppError::new(StatusCode::NOT_FOUND, "This document was removed."));
     }
     Ok(document)
+}
+
+/// Only a photo is shown in place.
+pub(super) fn disposition(document: &Document) -> Disposition {
+    let is_photo = content_type::is_photo(&document.content_type);
+    if is_photo { Disposition::Safe } else { Disposition::Attachment }
+}
+
+/// Makes the file of a document that has a row, if that was not done; false if nothing can be done about it.
+pub(super) async fn commit(app: &App, document: &Document) -> Result<bool> {
+    let Some(stage) = &document.stage else { return Ok(false) };
+    let _now_or_before = app.documents.commit(&document.id, stage.parse()?).await?;
+    Ok(true)
 }
 
 pub(crate) async fn download(
@@ -174,19 +189,14 @@ pub(crate) async fn download(
     headers: HeaderMap,
 ) -> Result<Response> {
     let document = find(&app, &id).await?;
-    // Only a photo is shown in place.
-    let is_photo = content_type::is_photo(&document.content_type);
-    let how = if is_photo { Disposition::Safe } else { Disposition::Attachment };
+    let how = disposition(&document);
     let answer = async || {
         let answer = app.documents.get(&id).respond(&method, &headers).disposition(how).file_name(&document.name);
         answer.content_type(&document.content_type).await
     };
-    let answered = match (answer().await, &document.stage) {
-        (Err(error), Some(stage)) if error.kind() == ErrorKind::NotFound => {
-            let _now_or_before = app.documents.commit(&id, stage.parse()?).await?;
-            answer().await
-        }
-        (answered, _) => answered,
+    let answered = match answer().await {
+        Err(error) if error.kind() == ErrorKind::NotFound && commit(&app, &document).await? => answer().await,
+        answered => answered,
     };
     let mut response = answered?.into_response();
     response.headers_mut().insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));

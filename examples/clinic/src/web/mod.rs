@@ -14,6 +14,7 @@ mod form;
 mod gate;
 mod health;
 mod limit;
+mod links;
 mod login;
 mod operator;
 mod page;
@@ -97,8 +98,11 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .layer(map_response(keep_no_page))
         .layer(app.session_layer())
         .layer(from_fn(form::read));
+    // Whoever has a link has no session, and needs none.
+    let links = Router::new().route("/links/{id}", get(links::open)).layer(map_response(links::guard));
     Router::new()
         .merge(with_session)
+        .merge(links)
         .route("/assets/{name}", get(assets::asset))
         .route("/metrics", get(health::for_prometheus))
         .fallback(async || StatusCode::NOT_FOUND)
