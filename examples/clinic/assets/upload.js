@@ -1,6 +1,6 @@
 // Sends a file as the body of a request, because only that tells how far it got. The page is not left when it is there:
 // somebody may be typing on it.
-import { showError } from "./forms.js";
+import { showError, startForm } from "./forms.js";
 import { GIVE_UP_AFTER, mended, newId, tokenHeader, UNREACHABLE } from "./http.js";
 import { localTimes } from "./time.js";
 
@@ -104,6 +104,7 @@ async function showAttached(form) {
   const list = page.querySelector("#documents > ul");
   const shown = form.parentElement.querySelector(":scope > ul");
   localTimes(list);
+  for (const entry of list.querySelectorAll("form")) startForm(entry);
   shown.replaceWith(list);
   for (const empty of form.parentElement.querySelectorAll(":scope > p.quiet")) empty.remove();
 }

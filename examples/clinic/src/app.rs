@@ -14,6 +14,7 @@ use statehouse::{Capabilities, Dependency, ErrorKind, Health, Services};
 use crate::attempts::Attempt;
 use crate::db::{Database, Staff};
 use crate::error::{AppError, Result, SOON};
+use crate::links::Links;
 use crate::metrics::Reads;
 use crate::outages;
 use crate::problem_sets::ProblemSets;
@@ -31,6 +32,7 @@ pub(crate) struct App {
     pub(crate) services: Services,
     pub(crate) sessions: Sessions,
     pub(crate) documents: Files,
+    pub(crate) links: Links,
     pub(crate) coord: Coordination,
     pub(crate) problem_sets: ProblemSets,
     pub(crate) reports: Reports,
@@ -61,6 +63,7 @@ impl App {
             services: wiring.services,
             sessions: wiring.sessions,
             documents: wiring.documents,
+            links: wiring.links,
             coord: wiring.coord,
             problem_sets: wiring.problem_sets,
             reports: wiring.reports,

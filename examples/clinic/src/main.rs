@@ -9,6 +9,7 @@ mod build;
 mod db;
 mod error;
 mod id;
+mod links;
 mod metrics;
 mod outages;
 mod private;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use serde::Deserialize;
-use statehouse::Config;
+use statehouse::{Config, KeyRing, Secret};
 
 use crate::terminology::Edition;
 
@@ -34,6 +34,9 @@ The same, and more, from the environment; a flag wins over it, and it wins over 
   CLINIC_METRICS_TOKEN
                      what a program on another machine shows to read /metrics, as a bearer token
   CLINIC_API_RATE    the most requests a second of each member of staff below /api/ [no limit]
+  CLINIC_LINK_KEYS   what links to documents are signed with, the same on all replicas: id:secret, the newest
+                     first and a space between two; a secret has 32 bytes or more, as of openssl rand -hex 32
+                     [one that the replicas make for themselves and share where their coordination is]
   CLINIC_REPORT_EVERY
                      seconds from one report of what is active to the next, at least 2 [86400: at midnight UTC]
   STATEHOUSE_…       where caches, sessions, files and indexes are: see the documentation of statehouse
@@ -54,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_token: Option<String>,
     /// The most requests a second of each member of staff below `/api/`.
     pub(crate) api_rate: Option<u32>,
+    /// What links to documents are signed with, if the replicas are not to make it themselves.
+    pub(crate) link_keys: Option<KeyRing>,
     pub(crate) report_every: Duration,
     pub(crate) statehouse: Config,
 }
@@ -72,6 +77,7 @@ struct Given {
     forwarded: Option<bool>,
     metrics_token: Option<String>,
     api_rate: Option<u32>,
+    link_keys: Option<String>,
     report_every: Option<u64>,
     statehouse: Option<Config>,
 }
@@ -127,6 +133,7 @@ impl Given {
             forwarded: forwarded.transpose()?,
             metrics_token: env("CLINIC_METRICS_TOKEN"),
             api_rate: api_rate.transpose()?,
+            link_keys: env("CLINIC_LINK_KEYS"),
             report_every: report_every.transpose()?,
             statehouse: None,
         })
@@ -145,6 +152,7 @@ impl Given {
             forwarded: self.forwarded.or(less.forwarded),
             metrics_token: self.metrics_token.or(less.metrics_token),
             api_rate: self.api_rate.or(less.api_rate),
+            link_keys: self.link_keys.or(less.link_keys),
             report_every: self.report_every.or(less.report_every),
             statehouse: self.statehouse.or(less.statehouse),
         }
@@ -162,6 +170,7 @@ impl Given {
             forwarded: self.forwarded.unwrap_or(false),
             metrics_token: self.metrics_token,
             api_rate: self.api_rate,
+            link_keys: self.link_keys.as_deref().map(link_keys).transpose()?,
             report_every: Duration::from_secs(self.report_every.unwrap_or(24 * 60 * 60).max(2)),
             listen,
             database,
@@ -172,6 +181,10 @@ impl Given {
             data,
         })
     }
+}
+
+fn link_keys(text: &str) -> Result<KeyRing, String> {
+    KeyRing::parse(&Secret::new(text)).map_err(|error| format!("CLINIC_LINK_KEYS: {error}"))
 }
 
 /// Never shows the URL: it may hold a password.
@@ -258,6 +271,7 @@ mod tests {
             (&[], &[("CLINIC_DRAIN", "soon")], "CLINIC_DRAIN"),
             (&[], &[("CLINIC_EDITION", "2024-04")], "CLINIC_EDITION"),
             (&[], &[("CLINIC_API_RATE", "-1")], "CLINIC_API_RATE"),
+            (&[], &[("CLINIC_LINK_KEYS", "2026:hunter2")], "CLINIC_LINK_KEYS"),
             (&[], &[("CLINIC_REPORT_EVERY", "daily")], "CLINIC_REPORT_EVERY"),
             (&[], &[("CLINIC_DATABASE", "mysql://ada:hunter2@localhost/clinic")], "CLINIC_DATABASE"),
             (&["--help"], &[], "help"),

@@ -11,6 +11,7 @@ use statehouse::{Result, Services};
 
 use crate::app::Counts;
 use crate::db::Staff;
+use crate::links::Links;
 use crate::problem_sets::ProblemSets;
 use crate::reports::Reports;
 use crate::settings::Settings;
@@ -20,6 +21,7 @@ pub(crate) struct Wiring {
     pub(crate) services: Services,
     pub(crate) sessions: Sessions,
     pub(crate) documents: Files,
+    pub(crate) links: Links,
     pub(crate) coord: Coordination,
     pub(crate) problem_sets: ProblemSets,
     pub(crate) reports: Reports,
@@ -44,8 +46,9 @@ impl Wiring {
         let documents = services.files("documents")?;
 
         // What replicas do together: one loads the terminology, one makes each report, and all count log-ins that fail,
-        // answer an upload once and extend the same problem sets.
+        // answer an upload once, take each other's links and extend the same problem sets.
         let coord = services.coordination().with_label(&settings.replica);
+        let links = Links::new(documents.clone(), settings.link_keys.clone(), coord.state("links"));
         let problem_sets = ProblemSets::new(coord.state("problem-sets"), coord.broadcast("problem-sets"));
         let reports = Reports::new(coord.state("reports"));
         let api_rate = settings.api_rate.map(|count| Rate::new(count, Duration::from_secs(1))).transpose()?;
@@ -68,6 +71,7 @@ impl Wiring {
             services,
             sessions,
             documents,
+            links,
             coord,
             problem_sets,
             reports,

@@ -2,6 +2,7 @@ use serde::Serialize;
 
 use super::Database;
 use super::lent::ask;
+use crate::time::now;
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Document {
@@ -16,21 +17,26 @@ pub(crate) struct Document {
     /// What its file was stored as; none in rows of versions before.
     #[serde(skip)]
     pub(crate) stage: Option<String>,
+    /// Since when it is among the removed ones; none if it is not.
+    pub(crate) removed_at: Option<i64>,
+    pub(crate) removed_by: Option<String>,
 }
 
-from_row!(Document { id, patient, name, content_type, size, added_at, added_by, stage });
+from_row!(Document { id, patient, name, content_type, size, added_at, added_by, stage, removed_at, removed_by });
 
-const COLUMNS: &str = "SELECT id, patient, name, content_type, size, added_at, added_by, stage FROM documents";
+const SELECT: &str = "SELECT id, patient, name, content_type, size, added_at, added_by, stage, removed_at, removed_by \
+                      FROM documents";
 
 impl Database {
-    /// The documents of a patient, the newest first.
+    /// The documents of a patient, the newest first, and among them those that are removed and can be restored.
     pub(crate) async fn documents(&self, patient: i64) -> sqlx::Result<Vec<Document>> {
-        let statement = format!("{COLUMNS} WHERE patient = $1 ORDER BY added_at DESC, id");
+        let statement = format!("{SELECT} WHERE patient = $1 AND ended_at IS NULL ORDER BY added_at DESC, id");
         ask!(self, sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(patient), fetch_all)
     }
 
+    /// A document, also one that is removed and can be restored.
     pub(crate) async fn document(&self, id: &str) -> sqlx::Result<Option<Document>> {
-        let statement = format!("{COLUMNS} WHERE id = $1");
+        let statement = format!("{SELECT} WHERE id = $1 AND ended_at IS NULL");
         ask!(self, sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(id), fetch_optional)
     }
 
@@ -53,5 +59,41 @@ impl Database {
             execute
         )
         .map(drop)
+    }
+
+    /// Puts a document among the removed ones; false if it is not there to be removed.
+    pub(crate) async fn remove_document(&self, patient: i64, id: &str, by: &str) -> sqlx::Result<bool> {
+        let statement = "UPDATE documents SET removed_at = $1, removed_by = $2 \
+                         WHERE id = $3 AND patient = $4 AND removed_at IS NULL AND ended_at IS NULL";
+        let removed = ask!(self, sqlx::query(statement).bind(now()).bind(by).bind(id).bind(patient), execute)?;
+        Ok(removed.rows_affected() == 1)
+    }
+
+    /// Takes it back from there; false if it is not there, or its row has ended.
+    pub(crate) async fn restore_document(&self, patient: i64, id: &str) -> sqlx::Result<bool> {
+        let statement = "UPDATE documents SET removed_at = NULL, removed_by = NULL \
+                         WHERE id = $1 AND patient = $2 AND removed_at IS NOT NULL AND ended_at IS NULL";
+        let restored = ask!(self, sqlx::query(statement).bind(id).bind(patient), execute)?;
+        Ok(restored.rows_affected() == 1)
+    }
+
+    /// Ends the rows of the documents that were removed until then, for ever. It is one statement, and so is a restore: whichever
+    /// comes first, the other one finds nothing to do.
+    pub(crate) async fn end_documents(&self, removed_until: i64) -> sqlx::Result<u64> {
+        let statement = "UPDATE documents SET ended_at = $1 WHERE removed_at <= $2 AND ended_at IS NULL";
+        let ended = ask!(self, sqlx::query(statement).bind(now()).bind(removed_until), execute)?;
+        Ok(ended.rows_affected())
+    }
+
+    /// Those whose row has ended and whose file may still be there.
+    pub(crate) async fn ended_documents(&self) -> sqlx::Result<Vec<Document>> {
+        let statement = format!("{SELECT} WHERE removed_at IS NOT NULL AND ended_at IS NOT NULL");
+        ask!(self, sqlx::query_as(sqlx::AssertSqlSafe(statement)), fetch_all)
+    }
+
+    /// Forgets one of those, once its file is gone.
+    pub(crate) async fn forget_document(&self, id: &str) -> sqlx::Result<()> {
+        let statement = "DELETE FROM documents WHERE id = $1 AND ended_at IS NOT NULL";
+        ask!(self, sqlx::query(statement).bind(id), execute).map(drop)
     }
 }

@@ -31,7 +31,12 @@ pub(crate) use staff::{Role, Staff};
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Each is applied once, in this order.
-const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 
 /// How often a replica looks whether another one has brought the schema up to date.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::form::{Asked, Sent};
 use super::page::{Here, aria_error, csrf_field, error_beside, error_here, moment};
 use super::visit::Visit;
-use super::{documents, errors};
+use super::{documents, errors, links};
 use crate::app::App;
 use crate::db::{Diagnosis, Document, Draft, Note, NoteAdded, Patient};
 use crate::error::{AppError, Result};
@@ -81,6 +81,7 @@ impl Said<'_> {
 async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Markup> {
     let chart = Chart::read(app, id).await?;
     let draft = draft(app, visit, id, said).await?;
+    let link = links::notice(app, visit, &chart.documents, said.done).await;
     let patient = &chart.patient;
     let content = html! {
         header {
@@ -94,7 +95,7 @@ async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Ma
             div { (diagnoses(patient.id, &chart.diagnoses, &visit.csrf, said)) }
             div {
                 (notes(patient.id, &chart.notes, &draft, &visit.csrf, said))
-                (documents::section(patient.id, &chart.documents))
+                (documents::section(patient.id, &chart.documents, &visit.csrf, said.done, &link))
             }
         }
     };
@@ -102,7 +103,7 @@ async fn render(app: &App, visit: &Visit, id: i64, said: &Said<'_>) -> Result<Ma
 }
 
 /// The chart again with what was typed, and the words in their place. If it cannot be read now, the words alone.
-async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: AppError) -> Response {
+pub(super) async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: AppError) -> Response {
     let nothing = Asked::nothing();
     let said = Said { done: &nothing, error: Some(&error), sent };
     match render(app, visit, id, &said).await {
@@ -112,7 +113,7 @@ async fn again(app: &App, visit: &Visit, id: i64, sent: Option<&Sent>, error: Ap
 }
 
 /// To the chart, saying what was done.
-fn done(headers: &HeaderMap, patient: i64, what: &str, id: &str) -> Response {
+pub(super) fn done(headers: &HeaderMap, patient: i64, what: &str, id: &str) -> Response {
     errors::done(headers, &format!("/patients/{patient}?{what}={id}"))
 }
 

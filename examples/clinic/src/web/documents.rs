@@ -25,6 +25,7 @@ use super::errors;
 use super::form::Asked;
 use super::page::{error_beside, moment, size};
 use super::visit::Visit;
+use super::{links, removal};
 use crate::app::App;
 use crate::db::Document;
 use crate::error::{AppError, Result};
@@ -37,10 +38,13 @@ const TOO_LARGE: &str = "A document has at most 2 GiB.";
 /// The largest document, in bytes, that is sent with a key: it is held in memory until all of it is there.
 const MAX_KEYED: usize = 4 << 20;
 
-pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
+pub(crate) fn section(patient: i64, documents: &[Document], csrf: &str, done: &Asked, link: &Markup) -> Markup {
+    let (there, removed): (Vec<_>, Vec<_>) = documents.iter().partition(|document| document.removed_at.is_none());
     html! {
         section.card id="documents" {
             h2 { "Documents" }
+            (removal::confirmation(documents, csrf, done))
+            (link)
             noscript { p.error { "Documents can be attached only with JavaScript." } }
             form.upload method="post" action={ "/patients/" (patient) "/documents" } {
                 label for="file" { "Attach a photo, a PDF or any other file" }
@@ -54,22 +58,24 @@ pub(crate) fn section(patient: i64, documents: &[Document]) -> Markup {
                 progress max="1" value="0" aria-label="Uploaded" hidden {}
                 p.quiet id="upload-status" role="status" {}
             }
-            @if documents.is_empty() { p.quiet { "No documents yet." } }
-            ul.list {
-                @for document in documents {
-                    li {
-                        @if content_type::is_photo(&document.content_type) {
-                            a href={ "/documents/" (document.id) } {
-                                img.thumb src={ "/documents/" (document.id) } alt={ "Preview of " (document.name) } loading="lazy";
-                            }
-                        }
-                        div.grow {
-                            a href={ "/documents/" (document.id) } { (document.name) } br;
-                            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) }
-                        }
-                    }
-                }
+            @if there.is_empty() { p.quiet { @if removed.is_empty() { "No documents yet." } @else { "No documents." } } }
+            ul.list { @for document in there { li { (entry(document)) (removal::button(document, csrf)) } } }
+            (removal::list(&removed, csrf))
+        }
+    }
+}
+
+fn entry(document: &Document) -> Markup {
+    html! {
+        @if content_type::is_photo(&document.content_type) {
+            a href={ "/documents/" (document.id) } {
+                img.thumb src={ "/documents/" (document.id) } alt={ "Preview of " (document.name) } loading="lazy";
             }
+        }
+        div.grow {
+            a href={ "/documents/" (document.id) } { (document.name) } br;
+            small { (size(document.size)) " · " (moment(document.added_at)) " · " (document.added_by) } br;
+            (links::offer(document))
         }
     }
 }
@@ -112,6 +118,8 @@ async fn attach(
         added_at: now(),
         added_by: visit.staff.name,
         stage: Some(staged.id().to_string()),
+        removed_at: None,
+        removed_by: None,
     };
     // If this fails it may have been done all the same: the sweep asks the database.
     app.database.add_document(&document).await?;
@@ -151,6 +159,28 @@ const fn turns(letter: char) -> bool {
     matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A document that is there and not removed.
+pub(super) async fn find(app: &App, id: &str) -> Result<Document> {
+    let document = app.database.document(id).await?.ok_or_else(|| AppError::not_found("document"))?;
+    if document.removed_at.is_some() {
+        return Err(AppError::new(StatusCode::NOT_FOUND, "This document was removed."));
+    }
+    Ok(document)
+}
+
+/// Only a photo is shown in place.
+pub(super) fn disposition(document: &Document) -> Disposition {
+    let is_photo = content_type::is_photo(&document.content_type);
+    if is_photo { Disposition::Safe } else { Disposition::Attachment }
+}
+
+/// Makes the file of a document that has a row, if that was not done; false if nothing can be done about it.
+pub(super) async fn commit(app: &App, document: &Document) -> Result<bool> {
+    let Some(stage) = &document.stage else { return Ok(false) };
+    let _now_or_before = app.documents.commit(&document.id, stage.parse()?).await?;
+    Ok(true)
+}
+
 pub(crate) async fn download(
     State(app): State<Arc<App>>,
     _: Visit,
@@ -158,20 +188,15 @@ pub(crate) async fn download(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let document = app.database.document(&id).await?.ok_or_else(|| AppError::not_found("document"))?;
-    // Only a photo is shown in place.
-    let is_photo = content_type::is_photo(&document.content_type);
-    let how = if is_photo { Disposition::Safe } else { Disposition::Attachment };
+    let document = find(&app, &id).await?;
+    let how = disposition(&document);
     let answer = async || {
         let answer = app.documents.get(&id).respond(&method, &headers).disposition(how).file_name(&document.name);
         answer.content_type(&document.content_type).await
     };
-    let answered = match (answer().await, &document.stage) {
-        (Err(error), Some(stage)) if error.kind() == ErrorKind::NotFound => {
-            let _now_or_before = app.documents.commit(&id, stage.parse()?).await?;
-            answer().await
-        }
-        (answered, _) => answered,
+    let answered = match answer().await {
+        Err(error) if error.kind() == ErrorKind::NotFound && commit(&app, &document).await? => answer().await,
+        answered => answered,
     };
     let mut response = answered?.into_response();
     response.headers_mut().insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));

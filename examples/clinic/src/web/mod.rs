@@ -14,12 +14,14 @@ mod form;
 mod gate;
 mod health;
 mod limit;
+mod links;
 mod login;
 mod operator;
 mod page;
 mod patients;
 mod peer;
 mod problem_sets;
+mod removal;
 mod sessions;
 mod visit;
 
@@ -76,6 +78,8 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .route("/patients/{id}/draft", put(chart::keep_draft))
         .route("/patients/{id}/notes", post(chart::add_note))
         .route("/patients/{id}/documents", documents::attach_once(app))
+        .route("/patients/{id}/documents/{document}/remove", post(removal::remove))
+        .route("/patients/{id}/documents/{document}/restore", post(removal::restore))
         .route("/documents/{id}", get(documents::download))
         .route("/problem-sets/{name}", get(problem_sets::page).post(problem_sets::extend))
         .route("/sessions", get(sessions::page))
@@ -94,8 +98,11 @@ pub(crate) fn router(app: &Arc<App>, site: Site) -> Router {
         .layer(map_response(keep_no_page))
         .layer(app.session_layer())
         .layer(from_fn(form::read));
+    // Whoever has a link has no session, and needs none.
+    let links = Router::new().route("/links/{id}", get(links::open)).layer(map_response(links::guard));
     Router::new()
         .merge(with_session)
+        .merge(links)
         .route("/assets/{name}", get(assets::asset))
         .route("/metrics", get(health::for_prometheus))
         .fallback(async || StatusCode::NOT_FOUND)

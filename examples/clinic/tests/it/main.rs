@@ -3,6 +3,7 @@
 mod bad_input;
 mod client;
 mod clinic;
+mod documents;
 mod embedded;
 mod everyday;
 #[cfg(target_os = "linux")]

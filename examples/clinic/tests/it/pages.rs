@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::browser::Visitor;
-use crate::client::{Client, PASSWORD};
+use crate::client::{Client, PASSWORD, builder};
 use crate::clinic;
 use crate::webdriver::{Driver, ENTER};
 
@@ -241,6 +241,69 @@ async fn sessions_and_diagnoses_that_somebody_else_has_ended_are_said_in_their_p
     visitor.look_at_both("resolved-already").await;
     assert_eq!(visitor.eval("document.activeElement.ariaLabel").await, "Resolve A48.1");
     assert_eq!(visitor.eval("document.querySelector('#note').value").await, "Half a note");
+    visitor.profile.close().await;
+}
+
+/// By keys alone, and the focus is always where the work goes on.
+#[tokio::test]
+async fn a_document_is_removed_and_restored_in_its_place_with_scripts_and_without() {
+    let driver = Driver::start().await;
+    let visitor = visitor(&driver, "removed").await;
+    let elsewhere = Client::logged_in(clinic::shared().await.address(), "staff064").await;
+    visitor.log_in("staff064").await;
+    for (patient, scripts) in [(65, true), (66, false)] {
+        elsewhere.attach(patient, "letter.txt", "text/plain", b"Dear".to_vec()).await.unwrap();
+        visitor.run_scripts(scripts).await;
+        let look = async |name: &str| match scripts {
+            true => visitor.look_at_both(name).await,
+            false => visitor.look_without_scripts(&format!("{name}-no-scripts")).await,
+        };
+        visitor.open(&format!("/patients/{patient}")).await;
+        visitor.keys("button[aria-label='Remove letter.txt']", ENTER).await;
+        visitor.until_it_says("[data-said]", "letter.txt was removed.").await;
+        visitor.until("document.activeElement.textContent === 'Undo'").await;
+        look("removed").await;
+        visitor.keys("[data-said] button", ENTER).await;
+        visitor.until_it_says("[data-said]", "letter.txt is back").await;
+        visitor.until("document.activeElement.matches('[data-said]')").await;
+        visitor.click("button[aria-label='Remove letter.txt']").await;
+        visitor.until_it_says("[data-said]", "letter.txt was removed.").await;
+        visitor.click("#removed-documents summary").await;
+        visitor.until_it_says("#removed-documents[open] li", "by ").await;
+        look("removed-list").await;
+        let chart = elsewhere.json(&format!("/api/patients/{patient}")).await.unwrap();
+        let id = chart["documents"][0]["id"].as_str().unwrap();
+        elsewhere.post(&format!("/patients/{patient}/documents/{id}/restore"), &[]).await.unwrap();
+        visitor.click("#removed-documents li button").await;
+        let place = if scripts { "#removed-documents [data-error]" } else { "main > [role=alert]" };
+        visitor.until_it_says(place, "restored it already").await;
+        look("restored-already").await;
+    }
+    visitor.profile.close().await;
+}
+
+#[tokio::test]
+async fn a_link_to_a_document_is_given_on_the_chart_with_scripts_and_without() {
+    let driver = Driver::start().await;
+    let visitor = visitor(&driver, "link").await;
+    let elsewhere = Client::logged_in(clinic::shared().await.address(), "staff065").await;
+    elsewhere.attach(70, "letter.txt", "text/plain", b"Dear".to_vec()).await.unwrap();
+    visitor.log_in("staff065").await;
+    for scripts in [true, false] {
+        visitor.run_scripts(scripts).await;
+        visitor.open("/patients/70").await;
+        visitor.keys("a[aria-label='Link for 10 minutes to letter.txt']", ENTER).await;
+        visitor.until_it_says("[data-said]", "Whoever has this link can download letter.txt").await;
+        visitor.until("document.activeElement.matches('[data-said] a[href^=\"/links/\"]')").await;
+        match scripts {
+            true => visitor.look_at_both("given").await,
+            false => visitor.look_without_scripts("given-no-scripts").await,
+        }
+        let address = visitor.eval("document.activeElement.href").await;
+        let letter =
+            builder().build().unwrap().get(address.as_str().unwrap()).send().await.unwrap().text().await.unwrap();
+        assert_eq!(letter, "Dear", "to whoever has its address");
+    }
     visitor.profile.close().await;
 }
 
