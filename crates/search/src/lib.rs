@@ -195,9 +195,9 @@ pub use hits::{End, HitPage, HitPages, Hits, HitsOptions};
 pub use indexes::Indexes;
 pub use layered::LayeredIndex;
 pub use limits::{
-    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUNCTION, MAX_FUZZY_TERM, MAX_FUZZY_TEXT,
-    MAX_HIGHLIGHTS, MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT,
-    MAX_SORTS, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
+    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUZZY_TERM, MAX_FUZZY_TEXT, MAX_HIGHLIGHTS,
+    MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS,
+    MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
 };
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
@@ -205,10 +205,10 @@ pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Reach, Refr
 pub use outcome::{BulkReport, Outcome};
 pub use query::{
     AllQuery, BoolQuery, BoostMode, ConstantQuery, Curve, Decay, DisMaxQuery, ExactFirstQuery, ExistsQuery, FieldBoost,
-    FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MatchPrefixQuery, MatchQuery, MinimumMatch,
-    Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery,
-    PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString, TermQuery,
-    TermsQuery, WildcardQuery,
+    FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MAX_FUNCTION, MatchPrefixQuery, MatchQuery,
+    MinimumMatch, Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery,
+    PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString,
+    TermQuery, TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]

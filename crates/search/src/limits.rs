@@ -51,10 +51,6 @@ pub const MAX_POSITIONS: u32 = i32::MAX as u32;
 /// The largest product of the boosts around a query.
 pub const MAX_BOOST: f32 = 1e9;
 
-/// How much a function of values may count in a score at most, and the product of those of function scores within each other:
-/// so that no score is infinite, whatever the index holds.
-pub const MAX_FUNCTION: f32 = 1e18;
-
 /// How many keys a request may sort by.
 pub const MAX_SORTS: usize = 16;
 

@@ -4,9 +4,10 @@ use std::ops::Bound;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
+use crate::MAX_FUNCTION;
 use crate::analysis::{TokenStream, Tokenizer};
 use crate::cursor::{Cursor, damaged};
-use crate::limits::{MAX_BOOST, MAX_FUNCTION, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
+use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, MAX_VERSION, Size, TermCount, at_most};
 use crate::print::print;
 use crate::schema::MAX_TERM_LEN;
 use crate::wildcard::Pattern;

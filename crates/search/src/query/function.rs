@@ -3,102 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tree::Query;
 use crate::Value;
 
-/// The hits of another query, with scores that a value of each has a part in: how popular it is, how recent, how near.
-///
-/// The function gives each hit a number, of which at most [`max_boost`](Self::max_boost) counts, and the
-/// [`boost_mode`](Self::boost_mode) says what becomes of the query's own score. Several functions are function scores within each other.
-/// A boost multiplies the score that goes into the function, and not what comes out of it.
-///
-/// Functions read sortable fields of signed numbers, of numbers of double precision and, but for a
-/// [`FieldValueFactor`], of dates. Unsigned numbers are `Unsupported`: OpenSearch has nothing to count with them.
-///
-/// The arithmetic is in double precision on every backend, and the score is rounded to single precision in the end. Where it takes a
-/// logarithm or a power of *e*, the last bits of those are the machine's.
-///
-#[cfg_attr(feature = "tantivy", doc = "```")]
-#[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
-/// use std::time::Duration;
-///
-/// use statehouse_search::{BoostMode, Curve, Decay, Field, FieldValueFactor, Modifier, Query, Record, Schema, SearchRequest, Value};
-/// use statehouse_search::{BulkOptions, Operation, Refresh, SearchIndex as _, SearchIndexExt as _, TantivyConfig};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), statehouse_core::Error> {
-/// let schema = Schema::builder()
-///     .field(Field::text("title"))
-///     .field(Field::i64("sold").sortable())
-///     .field(Field::f64("price").sortable())
-///     .field(Field::date("since").sortable());
-/// let index = TantivyConfig::memory().open(schema.build()?).await?;
-/// let lamp = |id: &str, sold: i64, price: f64, days: i64| {
-///     let record = Record::new(id).unwrap().with("title", "lamp").with("sold", sold).with("price", price);
-///     Operation::Upsert(record.with("since", Value::Date(days * 86_400_000)))
-/// };
-/// let lamps = vec![lamp("old", 999, 40.0, 0), lamp("new", 99, 20.0, 90), lamp("none", 0, 60.0, 100)];
-/// index.bulk_with(lamps, BulkOptions::default().with_refresh(Refresh::Now)).await?.check()?;
-///
-/// // Ten times as many sold are one more.
-/// let sold = FieldValueFactor::new("sold").modifier(Modifier::Log1p);
-/// let popular = Query::function_score(Query::constant(Query::matches("title", "lamp")), sold);
-/// let found = index.search(&SearchRequest::new(popular.clone())).await?;
-/// assert_eq!(found.hits.iter().map(|hit| hit.score).collect::<Vec<_>>(), [Some(3.0), Some(2.0), Some(0.0)]);
-///
-/// // And half as much with every thirty days that have passed: on day 100 the old one counts a tenth.
-/// let now = Value::Date(100 * 86_400_000);
-/// let recent = Query::function_score(popular, Decay::recency("since", now, Duration::from_secs(30 * 86_400)));
-/// assert_eq!(index.search(&SearchRequest::new(recent)).await?.ids(), ["new", "old", "none"]);
-///
-/// // By how near the price is alone.
-/// let near = Decay::new("price", 50.0, 20.0).curve(Curve::Linear).offset(5.0).decay(0.25);
-/// let near = Query::function_score(Query::all(), near).boost_mode(BoostMode::Replace).max_boost(0.9);
-/// assert_eq!(index.search(&SearchRequest::new(near)).await?.ids(), ["none", "old", "new"]);
-///
-/// let dear = FieldValueFactor::new("price").factor(0.1).missing(10.0);
-/// let dear = Query::function_score(Query::all().boost(2.0), dear).boost_mode(BoostMode::Sum);
-/// assert_eq!(index.search(&SearchRequest::new(dear)).await?.hits[0].score, Some(2.0 + 6.0));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct FunctionScoreQuery {
-    /// The query.
-    pub query: Box<Query>,
-    /// The function.
-    pub function: ScoreFunction,
-    /// See [`boost_mode`](Self::boost_mode).
-    pub boost_mode: BoostMode,
-    /// See [`max_boost`](Self::max_boost).
-    pub max_boost: f32,
-    /// Multiplies the score of the query, and so neither what a [sum](BoostMode::Sum) adds to it nor what
-    /// [replaces](BoostMode::Replace) it.
-    pub boost: f32,
-}
-
-impl FunctionScoreQuery {
-    pub(super) const fn new(query: Box<Query>, function: ScoreFunction) -> Self {
-        let (boost_mode, max_boost) = (BoostMode::Multiply, crate::MAX_FUNCTION);
-        Self { query, function, boost_mode, max_boost, boost: 1.0 }
-    }
-
-    /// What becomes of the score and the function: multiplied, unless set.
-    #[must_use]
-    pub const fn boost_mode(mut self, mode: BoostMode) -> Self {
-        self.boost_mode = mode;
-        self
-    }
-
-    /// How much of the function counts at most: [`MAX_FUNCTION`](crate::MAX_FUNCTION) unless set, and no more than that. Of
-    /// function scores within each other the product is no more than that either, where a [`Decay`] counts 1.
-    #[must_use]
-    pub const fn max_boost(mut self, most: f32) -> Self {
-        self.max_boost = most;
-        self
-    }
-}
+/// How much a function of values may count in a score at most, and the product of those of function scores within each other:
+/// so that no score is infinite, whatever the index holds.
+pub const MAX_FUNCTION: f32 = 1e18;
 
 /// What becomes of a query's score and what a function gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

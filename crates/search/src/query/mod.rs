@@ -15,7 +15,7 @@ mod tree;
 pub(crate) use self::arithmetic::Prepared;
 pub use self::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
 pub use self::exact_first::ExactFirstQuery;
-pub use self::function::{BoostMode, Curve, Decay, FieldValueFactor, FunctionScoreQuery, Modifier, ScoreFunction};
+pub use self::function::{BoostMode, Curve, Decay, FieldValueFactor, MAX_FUNCTION, Modifier, ScoreFunction};
 pub use self::minimum::MinimumMatch;
 pub use self::phrase_prefix::PhrasePrefixQuery;
 pub use self::simple::{ParsedQuery, QueryWarning, QueryWarningKind, SimpleQueryString};
@@ -23,4 +23,4 @@ pub use self::text::{
     FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,
     PhraseQuery, PrefixQuery, PrefixWords, WildcardQuery,
 };
-pub use self::tree::{BoolQuery, ConstantQuery, DisMaxQuery, Query};
+pub use self::tree::{BoolQuery, ConstantQuery, DisMaxQuery, FunctionScoreQuery, Query};
