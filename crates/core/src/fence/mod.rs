@@ -33,7 +33,7 @@ pub trait Guarded: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ErrorKind::Fenced`] if the mark stands higher already, [`ErrorKind::Unsupported`] if the store keeps no marks; else
-    /// what prevented it.
+    /// what prevented it, or may have: after those the mark may have been raised, and may be again.
     fn raise<'a>(&'a self, fence: &'a Fence, limit: Duration) -> Raising<'a>;
 }
 

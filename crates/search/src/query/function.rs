@@ -121,7 +121,7 @@ pub enum Modifier {
 /// How near a number or a date is to an origin: 1 there, a share of it at a distance, and less further on.
 ///
 /// The distance counts in both directions; of several values the nearest counts, and a document without one counts as if it
-/// were at the origin. Filter by [`exists`](Query::exists) where that is not meant.
+/// were at the origin. Filter by [`exists`](crate::Query::exists) where that is not meant.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Decay {

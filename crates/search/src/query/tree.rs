@@ -390,7 +390,7 @@ pub struct ConstantQuery {
 /// A boost multiplies the score that goes into the function, and not what comes out of it.
 ///
 /// Functions read sortable fields of signed numbers, of numbers of double precision and, but for a
-/// [`FieldValueFactor`], of dates. Unsigned numbers are `Unsupported`: OpenSearch has nothing to count with them.
+/// [`FieldValueFactor`](crate::FieldValueFactor), of dates. Unsigned numbers are `Unsupported`: OpenSearch has nothing to count with them.
 ///
 /// The arithmetic is in double precision on every backend, and the score is rounded to single precision in the end. Where it takes a
 /// logarithm or a power of *e*, the last bits of those are the machine's.
@@ -469,7 +469,7 @@ impl FunctionScoreQuery {
     }
 
     /// How much of the function counts at most: [`MAX_FUNCTION`](crate::MAX_FUNCTION) unless set, and no more than that. Of
-    /// function scores within each other the product is no more than that either, where a [`Decay`] counts 1.
+    /// function scores within each other the product is no more than that either, where a [`Decay`](crate::Decay) counts 1.
     #[must_use]
     pub const fn max_boost(mut self, most: f32) -> Self {
         self.max_boost = most;

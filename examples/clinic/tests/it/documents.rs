@@ -12,7 +12,7 @@ use crate::client::{Client, text};
 use crate::clinic;
 
 /// Attaches a document; its id.
-async fn attached(client: &Client, patient: u32, name: &str) -> String {
+pub(crate) async fn attached(client: &Client, patient: u32, name: &str) -> String {
     let stored = client.attach(patient, name, "application/pdf", b"%PDF-1.7 letter".to_vec()).await.unwrap();
     assert_eq!(stored.status(), StatusCode::CREATED);
     text(&stored.json::<Value>().await.unwrap()["id"])
@@ -90,7 +90,7 @@ async fn of_many_who_remove_and_restore_at_once_each_time_one_does() {
 }
 
 /// The link on the chart that was asked for it.
-async fn link(client: &Client, patient: u32, id: &str) -> String {
+pub(crate) async fn link(client: &Client, patient: u32, id: &str) -> String {
     let said = page(client, &format!("/patients/{patient}?link={id}")).await;
     assert!(said.contains("without a log-in until"), "{said}");
     let link = said.split_once(&format!("href=\"/links/{id}?")).expect("a link").1;

@@ -150,7 +150,8 @@ impl NetworkSubject for Behind {
             Verb::Raise => {
                 let options = SetOptions::new(LONG).with_fence(&scene.holders[0]);
                 let late = self.around.set_with(&scene.key, value("late ", verb), options).await;
-                Some(late.is_err_and(|error| error.kind() == ErrorKind::Fenced))
+                // One that fails may have been raised.
+                late.is_ok().then_some(false)
             }
             _ => {
                 let before = matches!(verb, Verb::SetIfAbsent | Verb::SetUnderLease);

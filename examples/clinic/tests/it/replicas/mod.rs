@@ -2,6 +2,7 @@
 
 mod answers;
 mod deaths;
+mod documents;
 mod outages;
 mod people;
 mod scenarios;
