@@ -9,6 +9,9 @@ use super::subject::NetworkSubject;
 /// How many cells run at a time. What they do is wait.
 const AT_A_TIME: usize = 24;
 
+/// How often a cell is tried again in which the verb is to succeed.
+const AGAIN: u32 = 2;
+
 /// Runs every verb of a service under every [fault](NetworkFault), side by side, and prints what became of each.
 ///
 /// In each cell the verb ends as the fault and its [effect](super::Effect) allow, within its deadline and slack for a busy
@@ -27,7 +30,15 @@ pub async fn network_table<S: NetworkSubject>() {
             let places = Arc::clone(&places);
             let cell = tokio::spawn(async move {
                 let _place = places.acquire().await;
-                run::<S>(fault, verb).await
+                let mut cell = run::<S>(fault, verb).await;
+                // A server or a machine that stands still for a second leaves a call in doubt that would have passed.
+                for _ in 0..AGAIN {
+                    if cell.is_ok() || !fault.is_passable(S::is_large(verb)) {
+                        break;
+                    }
+                    cell = run::<S>(fault, verb).await;
+                }
+                cell
             });
             (fault, verb, cell)
         })
