@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Fence, Key, RaiseOptions, Result, ServiceUrl, Version};
+use statehouse_core::{Error, Fence, Key, RaiseOptions, Result, ServiceUrl, Version};
 use statehouse_session::{
     Attribute, AttributeName, Attributes, Authority, DeleteOptions, Deleted, Delta, Limit, Loaded, NewSession,
     Principal, RedisSessionStore, Revoke, Rotate, Rotation, SaveOptions, Saved, SessionStore as _,

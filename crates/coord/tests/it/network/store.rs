@@ -5,7 +5,7 @@ use statehouse_coord::{
     BeatOptions, BeatsOptions, Condition, CoordKey, CoordStore as _, CoordStoreExt as _, PutOptions, RedisCoordStore,
     RemoveOutcome, WaitOptions,
 };
-use statehouse_core::{ErrorKind, Fence, RaiseOptions, ServiceUrl, Version};
+use statehouse_core::{Fence, RaiseOptions, ServiceUrl, Version};
 use statehouse_testkit::{Effect, NetworkSubject, network_table};
 
 use super::{LONG, fresh_key, holders, large, word};
