@@ -105,6 +105,14 @@ impl Served {
         timeout(SOON, self.begun.acquire()).await.expect("it begins").unwrap().forget();
     }
 
+    /// Another client, where there is place for one.
+    async fn answers_once_it_has_gone(&self, first: TcpStream) {
+        let mut second = Box::pin(self.answer(HELLO));
+        assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "it is answered beside the first");
+        drop(first);
+        assert!(second.as_mut().await.ends_with("hello"));
+    }
+
     async fn end(self) {
         self.stop.send(()).unwrap();
         timeout(SOON, self.ended).await.unwrap().unwrap().unwrap();
@@ -186,11 +194,7 @@ async fn one_connection_more_than_allowed_waits_for_another_to_end() {
     first.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let mut answer = [0; 15];
     first.read_exact(&mut answer).await.unwrap();
-    let mut second = Box::pin(served.answer(HELLO));
-    assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "it is answered beside the first");
-    drop(first);
-    assert!(second.as_mut().await.ends_with("hello"));
-    drop(second);
+    served.answers_once_it_has_gone(first).await;
     served.end().await;
 }
 
@@ -203,11 +207,7 @@ async fn a_connection_that_is_upgraded_counts_until_it_ends() {
     first.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 101");
     served.begins().await;
-    let mut second = Box::pin(served.answer(HELLO));
-    assert!(timeout(Duration::from_millis(300), &mut second).await.is_err(), "it is answered beside the first");
-    drop(first);
-    assert!(second.as_mut().await.ends_with("hello"));
-    drop(second);
+    served.answers_once_it_has_gone(first).await;
     served.end().await;
 }
 
@@ -240,16 +240,17 @@ async fn a_stop_answers_what_is_under_way_and_refuses_what_comes_later() {
 #[tokio::test]
 async fn what_goes_on_when_its_client_has_gone_is_under_way() {
     let served = serve(|operations| operations.max_connections(1)).await;
-    let mut client = served.client().await;
-    client.write_all(b"GET /goes-on HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    served.begins().await;
-    drop(client);
+    let go_on = async || {
+        let mut client = served.client().await;
+        client.write_all(b"GET /goes-on HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        served.begins().await;
+        // Here its client goes.
+    };
+    go_on().await;
     assert!(served.answer(HELLO).await.ends_with("hello"));
-    served.begins().await; // it has ended, or the next one would not have been answered
-    let mut client = served.client().await;
-    client.write_all(b"GET /goes-on HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    assert_eq!(served.begun.available_permits(), 1, "what went on had the place until it was done");
     served.begins().await;
-    drop(client);
+    go_on().await;
     let begun = Arc::clone(&served.begun);
     served.end().await;
     assert_eq!(begun.available_permits(), 2, "the stop, and what was waited for");

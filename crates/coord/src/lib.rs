@@ -150,6 +150,8 @@ mod settled;
 pub mod signals;
 mod single_use;
 mod state;
+#[cfg(feature = "tower")]
+mod trouble;
 
 pub use self::api::{Answer, CoordStore, CoordStoreExt};
 pub use self::beats::{BeatKind, BeatOptions, Beaten, Beats, BeatsOptions};

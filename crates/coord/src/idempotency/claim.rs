@@ -132,8 +132,10 @@ impl Claim {
         let fits = |bytes: &Bytes| bytes.len() <= Record::MAX_VALUE;
         let is_kept = matches!(state, State::Kept(_));
         let whole = Known { fingerprint: self.fingerprint, state }.encode().filter(fits).filter(|_| is_kept);
-        // One that the system does not draw is an error of what is stored, too.
-        let Ok(id) = WriteId::generate() else { return };
+        let id = match WriteId::generate() {
+            Ok(id) => id,
+            Err(error) => return self.config.told.kept(Err(error)),
+        };
         match self.keep_now(whole.as_ref(), id).await {
             Err(error) if is_away(&error) => drop(tokio::spawn(self.keep_later(whole, id))),
             kept => self.config.told.kept(kept),

@@ -1,31 +1,19 @@
-//! What the log says of requests that strangers send.
+//! What the log is told, once for each trouble.
 
-use std::time::Duration;
+use statehouse_core::{Error, Result};
 
-use statehouse_core::policy::Trouble;
-use statehouse_core::{Error, Result, SystemClock};
+use crate::trouble::Said;
 
-/// How long all must have gone well for the next failure to be news.
-const QUIET: Duration = Duration::from_secs(60);
-
-/// One line for each trouble, and not for each request in it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
-    clock: SystemClock,
-    settings: Trouble,
-    keeping: Trouble,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { clock: SystemClock::default(), settings: Trouble::new(QUIET), keeping: Trouble::new(QUIET) }
-    }
+    settings: Said,
+    keeping: Said,
 }
 
 impl Told {
     /// No request under a key can be answered.
     pub(super) fn misconfigured(&self, error: &Error) {
-        if self.settings.failed(&self.clock) {
+        if self.settings.failed() {
             tracing::error!(name: "coord.idempotency_failed", %error, "requests with an Idempotency-Key are refused");
         }
     }
@@ -34,14 +22,14 @@ impl Told {
     pub(super) fn kept(&self, kept: Result<bool>) {
         match kept {
             Ok(true) => {
-                if let Some(count) = self.keeping.is_over(&self.clock) {
+                if let Some(count) = self.keeping.is_over() {
                     tracing::info!(name: "coord.answers_kept_again", count, "answers are kept again");
                 }
             }
-            Ok(false) if self.keeping.failed(&self.clock) => {
+            Ok(false) if self.keeping.failed() => {
                 tracing::warn!(name: "coord.answer_not_kept", "an answer came too late to be kept");
             }
-            Err(error) if self.keeping.failed(&self.clock) => {
+            Err(error) if self.keeping.failed() => {
                 tracing::warn!(name: "coord.answer_not_kept", %error, "an answer could not be kept");
             }
             Ok(false) | Err(_) => {}

@@ -3,17 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
-use statehouse_core::SystemClock;
-use statehouse_core::policy::Trouble;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::check::RateLimiter;
 use super::decision::{DecidedBy, Decision};
+use crate::trouble::Said;
 
 /// Limits the requests to a tower service, of each of many.
 ///
@@ -41,16 +39,13 @@ pub struct RateLimitLayer<K> {
     limiter: RateLimiter,
     whom: K,
     /// One line in the log, and not one for each request.
-    trouble: Arc<(Trouble, SystemClock)>,
+    said: Arc<Said>,
 }
-
-/// How long all must have been decided for the next one that is not to be news.
-const QUIET: Duration = Duration::from_secs(60);
 
 impl<K: Fn(&Parts) -> Option<String>> RateLimitLayer<K> {
     /// Limits by what `whom` says of a request; one of which it says nothing is not limited.
     pub fn new(limiter: RateLimiter, whom: K) -> Self {
-        Self { limiter, whom, trouble: Arc::new((Trouble::new(QUIET), SystemClock::default())) }
+        Self { limiter, whom, said: Arc::default() }
     }
 }
 
@@ -93,15 +88,15 @@ where
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let Some(whom) = whom else { return Box::pin(inner.call(request)) };
-        let (limiter, told) = (self.layer.limiter.clone(), Arc::clone(&self.layer.trouble));
+        let (limiter, said) = (self.layer.limiter.clone(), Arc::clone(&self.layer.said));
         Box::pin(async move {
             let decision = match limiter.check(&whom).await {
                 Ok(decision) => {
-                    let _failures = told.0.is_over(&told.1);
+                    let _failures = said.is_over();
                     decision
                 }
                 Err(error) => {
-                    if told.0.failed(&told.1) {
+                    if said.failed() {
                         tracing::error!(name: "coord.limit_undecided", %error, "a limit cannot be decided");
                     }
                     return Ok(answer(StatusCode::INTERNAL_SERVER_ERROR));

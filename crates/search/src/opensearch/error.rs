@@ -361,6 +361,11 @@ pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display
     if effect == Effect::Reads { error } else { of_doubt(effect, error) }
 }
 
+/// The error where an index was looked for that was there before.
+pub(super) fn of_gone() -> Error {
+    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND)
+}
+
 /// The error for an answer to another question.
 pub(super) fn of_other_question(what: &'static str) -> Error {
     Error::new(ErrorKind::Unexpected, what).with_backend(BACKEND)

@@ -520,8 +520,7 @@ impl SearchIndex for OpenSearchIndex {
     async fn diff_with(&self, wanted: &Schema, options: EnsureOptions) -> Result<SchemaDiff> {
         self.check_open()?;
         let stored = OPERATION.diff.during(open::stored(&self.client, &self.alias, options.deadline)).await?;
-        let gone = || Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(error::BACKEND);
-        Ok(stored.ok_or_else(gone)?.diff(wanted))
+        Ok(stored.ok_or_else(error::of_gone)?.diff(wanted))
     }
 
     async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
