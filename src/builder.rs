@@ -203,7 +203,7 @@ impl ServicesBuilder {
         self
     }
 
-    /// Uses this store for what replicas do together.
+    /// Uses this store for what replicas do together. One that is not shared is refused beside a service that is, as a URL of such a one.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -38,6 +38,9 @@ impl Opening {
         shared: Option<&'static str>,
     ) -> Result<Slot<Coordination>> {
         if let Some(store) = brought {
+            if let (false, Some(service)) = (store.capabilities().has(SHARED), shared) {
+                return Err(alone(SERVICE.brought_by(), service));
+            }
             return Ok(Slot::ready(SERVICE, Place::brought(SERVICE), Coordination::new(store)));
         }
         if config.is_unset() {
@@ -46,7 +49,7 @@ impl Opening {
         let url = config.resolve(SERVICE.as_str())?;
         coord::check(&url, &self.namespace)?;
         if let (true, Some(service)) = (matches!(url.scheme(), "memory" | "file"), shared) {
-            return Err(alone(service));
+            return Err(alone(SETTING, service));
         }
         self.coordination_at(url)
     }
@@ -127,7 +130,7 @@ fn in_files(files: &Arc<dyn FileStore>, namespace: &Namespace, shared: Option<&'
     let mut config = FilesConfig::default();
     if !files.capabilities().has(SHARED) {
         if let Some(service) = shared {
-            return Err(alone(service));
+            return Err(alone(SETTING, service));
         }
         // A look at a local file costs nothing.
         config = config.with_longest_pause(std::time::Duration::from_secs(1))?;
@@ -137,12 +140,12 @@ fn in_files(files: &Arc<dyn FileStore>, namespace: &Namespace, shared: Option<&'
     Ok(Arc::new(store))
 }
 
-fn alone(service: &str) -> Error {
+fn alone(setting: &str, service: &str) -> Error {
     let message = format!(
         "the {service} are shared by replicas, and coordination is not: each replica would be alone, and do what only one \
          may. Name a store that all of them share: s3:, redis:"
     );
-    Error::invalid_config(SETTING, message)
+    Error::invalid_config(setting, message)
 }
 
 #[async_trait]

@@ -95,6 +95,9 @@ async fn a_replica_that_would_coordinate_with_nobody_is_told_so() {
         let error = Services::open(shared().with_coordination(url)).await.unwrap_err();
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{error}");
     }
+    let brought = Services::builder(shared()).with_coordination(Arc::new(MemoryCoordStore::new())).open().await;
+    let error = brought.unwrap_err();
+    assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("ServicesBuilder::with_coordination")));
     for url in ["memory:?x=1", "gopher://h"] {
         let error = Services::open(Config::in_memory().with_coordination(url)).await.unwrap_err();
         assert_eq!(error.setting(), SETTING, "{error}");

@@ -1,4 +1,10 @@
-use statehouse_core::{Error, ErrorKind, Retry};
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::timeout;
+
+/// A try has so much time at least, however little is left.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Whether the same call may succeed once the store is back, so that whoever promises to wait for that goes on, with pauses of
 /// its own and until its own time is over. That a backend has tried again up to its budget ends nothing: a store may be away
@@ -15,10 +21,20 @@ pub(crate) fn is_away(error: &Error) -> bool {
     }
 }
 
+/// How long a try may take of who waits for so long, of which so much is left: whoever waits is told soon after that.
+pub(crate) fn time_of_try(patience: Duration, wait: Duration, left: Duration) -> Duration {
+    if wait.is_zero() { patience } else { patience.min(left.max(SHORTEST)) }
+}
+
+/// What a store answers to a request that it is given so much time for. One that keeps to no deadline is left to itself.
+pub(crate) async fn answer_in<T>(time: Duration, request: impl Future<Output = Result<T>>) -> Result<T> {
+    let not_ended =
+        |_| Err(Error::new(ErrorKind::OutcomeUnknown, "the store has not ended a request in the time that it had"));
+    timeout(time + SHORTEST, request).await.unwrap_or_else(not_ended)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -14,12 +14,17 @@ use std::time::Duration;
 
 use http::HeaderName;
 use http::request::Parts;
+#[cfg(doc)]
+use statehouse_core::ErrorKind;
+use statehouse_core::Result;
 use tower_layer::Layer;
 
 pub use self::body::IdempotencyBody;
 use self::config::Config;
 pub use self::service::IdempotencyService;
 use crate::api::CoordStore;
+use crate::away::is_away;
+use crate::hashed::{REQUESTS, can_expire, hashed_key};
 use crate::options::PutOptions;
 
 /// The most bytes of a response that are kept.
@@ -111,6 +116,31 @@ impl IdempotencyLayer {
         principal: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         Self { config: Config::new(store, name, Arc::new(principal)) }
+    }
+
+    /// The same layer, if it can answer at all: what each request under a key would be told, with 500 and a line in the log, is told
+    /// when the program starts.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// let once = coord.idempotency("orders", |_| Some("everybody".to_owned())).checked().await?;
+    /// # let _ = once;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for the name; [`ErrorKind::Unsupported`] for a store that does not let records expire, or may
+    /// forget them. That it is away is none.
+    pub async fn checked(self) -> Result<Self> {
+        hashed_key(REQUESTS, &self.config.name, &[])?;
+        match can_expire(&*self.config.store).await {
+            Err(error) if !is_away(&error) => Err(error),
+            _ => Ok(self),
+        }
     }
 
     /// How long a response is told again: a day at first; at least a millisecond and at most 366 days.

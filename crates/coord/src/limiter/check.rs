@@ -8,7 +8,7 @@ use statehouse_core::{Error, ErrorKind, Result, hex};
 use super::decision::{DecidedBy, Decision};
 use crate::key::CoordKey;
 use crate::memory::MemoryConfig;
-use crate::signals::{MemorySignals, Rate, Signals, TakeOptions, Taken};
+use crate::signals::{CountOptions, MemorySignals, Rate, Signals, TakeOptions, Taken};
 
 /// What a limit does when its store cannot be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,31 @@ impl RateLimiter {
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// The same limit, if it can be kept: what each request would be told is told when the program starts.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use statehouse_coord::{Coordination, MemoryCoordStore, Rate, WithoutStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse_core::Result<()> {
+    /// # let rate = Rate::new(5, Duration::from_secs(60))?;
+    /// let coord = Coordination::new(Arc::new(MemoryCoordStore::new()));
+    /// let unkept = coord.limiter("logins", rate, WithoutStore::Closed).checked().await;
+    /// assert!(unkept.unwrap_err().to_string().contains("there are no signals"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for the name; [`ErrorKind::Unsupported`] if there are no signals. That the store is away is none.
+    pub async fn checked(self) -> Result<Self> {
+        let name = self.name.clone()?;
+        let options = CountOptions::default().with_deadline(self.patience);
+        match self.signals.count_with(&name, options).await {
+            Err(error) if !is_stores_fault(&error) => Err(error),
+            _ => Ok(self),
+        }
     }
 
     /// Takes one for this one.

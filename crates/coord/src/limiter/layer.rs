@@ -16,8 +16,8 @@ use crate::trouble::Said;
 /// Limits the requests to a tower service, of each of many.
 ///
 /// A request that is refused is answered with 429, without reaching the service; with 503 if it is refused because the store
-/// is [away](super::WithoutStore::Closed), and 500 if the limit is misconfigured, which the log says. All answers have the
-/// [headers](Decision::headers) that are known.
+/// is [away](super::WithoutStore::Closed), and 500 if the limit is misconfigured, which the log says, and
+/// [`checked`](RateLimiter::checked) when the program starts. All answers have the [headers](Decision::headers) that are known.
 ///
 /// ```
 /// use std::time::Duration;

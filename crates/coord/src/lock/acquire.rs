@@ -13,7 +13,7 @@ use super::busy::{Busy, LockError};
 use super::format::State;
 use super::guard::Guard;
 use super::keep::Held;
-use crate::away::is_away;
+use crate::away::{answer_in, is_away, time_of_try};
 use crate::capability::{DURABLE, SHARED};
 use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
@@ -26,9 +26,6 @@ const TRIES: usize = 16;
 
 /// The pauses before a store that is away is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
-
-/// A try has so much time at least, however little is left.
-const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How long raising the marks may take.
 const RAISING: Duration = Duration::from_secs(5);
@@ -71,7 +68,7 @@ impl Held {
             if let Err(error) = self.leases.check() {
                 return Some(Err(error.into()));
             }
-            let time = if wait.is_zero() { self.patience() } else { self.patience().min(left().max(SHORTEST)) };
+            let time = time_of_try(self.patience(), wait, left());
             let pause = match self.try_acquire(time).await {
                 Ok(Tried::Held(token, sent)) => match self.guard(token, sent).await {
                     Err(LockError::Failed(error)) if !left().is_zero() && is_away(&error) => {
@@ -116,9 +113,7 @@ impl Held {
             let options = PutOptions::default().with_condition(condition).or_in_place_of(State::Free.encode());
             let options = options.with_time_to_live(self.lease).with_deadline(time);
             let put = self.store.put_with(&self.key, self.value().encode(), options);
-            // A store that keeps to no deadline is left to itself.
-            let put = timeout(time + SHORTEST, put).await.unwrap_or_else(|_| Err(not_ended()));
-            let record = match put {
+            let record = match answer_in(time, put).await {
                 Ok(PutOutcome::Stored(version)) => return Ok(Tried::Held(version, sent)),
                 Ok(PutOutcome::Conflict(record)) => record,
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown && begun.elapsed() < time => {
@@ -180,10 +175,6 @@ pub(crate) async fn raise_all(stores: &[Arc<dyn Guarded>], fence: &Fence) -> Res
             Err(Error::new(ErrorKind::Timeout, message))
         }
     }
-}
-
-fn not_ended() -> Error {
-    Error::new(ErrorKind::OutcomeUnknown, "the store has not ended a request in the time that it had")
 }
 
 /// What acquires it goes on, as where it was not acquired.

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::permit::Permit;
-use crate::away::is_away;
+use crate::away::{answer_in, is_away, time_of_try};
 use crate::key::CoordKey;
 use crate::lease::{Lease, lost_before};
 use crate::leases::Lessee;
@@ -40,8 +40,12 @@ impl Wanted {
         leases: Lessee,
     ) -> Result<Self> {
         let id = PermitId::generate()?;
-        let patience = (options.lease / 3).min(RELEASE);
-        Ok(Self { signals, key, id, options: options.with_deadline(patience), leases })
+        Ok(Self { signals, key, id, options, leases })
+    }
+
+    /// How long a request may take.
+    fn patience(&self) -> Duration {
+        (self.lease() / 3).min(RELEASE)
     }
 
     const fn lease(&self) -> Duration {
@@ -57,9 +61,10 @@ impl Wanted {
             if let Err(error) = self.leases.check() {
                 break Some(Err(error));
             }
-            let sent = Instant::now();
-            let tried = self.signals.acquire_with(&self.key, self.id, self.options.clone()).await;
-            let pause = match tried {
+            let (sent, time) = (Instant::now(), time_of_try(self.patience(), wait, left()));
+            let options = self.options.clone().with_deadline(time);
+            let tried = self.signals.acquire_with(&self.key, self.id, options);
+            let pause = match answer_in(time, tried).await {
                 Ok(Acquired::Held(_)) => break Some(Ok(Some(self.clone().held(sent)))),
                 Ok(Acquired::Full { .. }) if left().is_zero() => break Some(Ok(None)),
                 Ok(Acquired::Full { retry_after, .. }) => backoff.pause().min(retry_after),
@@ -142,7 +147,7 @@ impl Wanted {
 
     async fn release(&self) -> Result<()> {
         let options = ReleaseOptions::default().with_deadline(RELEASE);
-        self.signals.release_with(&self.key, self.id, options).await
+        answer_in(RELEASE, self.signals.release_with(&self.key, self.id, options)).await
     }
 
     /// One renewal, at a third of the lease. Whether it is still held.
@@ -155,7 +160,7 @@ impl Wanted {
             if sent >= deadline {
                 return false;
             }
-            let patience = (deadline - sent).min(self.options.deadline.unwrap_or(RELEASE));
+            let patience = (deadline - sent).min(self.patience());
             let options = RenewOptions::new(length).with_deadline(patience);
             match timeout_at(deadline, self.signals.renew_with(&self.key, self.id, options)).await {
                 Ok(Ok(Renewed::Held)) => {

@@ -68,8 +68,8 @@ impl Permits {
         self
     }
 
-    /// For how long is waited for one, if all are in use or the store is away; not at all at first. What is wrong for ever is told
-    /// at once.
+    /// For how long is waited for one, if all are in use or the store is away; not at all at first. A store that does not answer
+    /// is waited for a second longer at most. What is wrong for ever is told at once.
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self

@@ -1,9 +1,10 @@
-use statehouse_core::{Capabilities, Namespace, Result, ServiceUrl};
-use statehouse_redis::{EvictionPolicy, Persistence, RedisClient, RedisConfig};
+use statehouse_core::{Namespace, Result, ServiceUrl};
+use statehouse_redis::{RedisClient, RedisConfig};
 
 use super::RedisCoordStore;
 use super::client::OPERATION;
-use crate::capability::{BEATS, DURABLE, FENCED, FENCED_AT_ONCE, NOTIFY, SERVER_TIME, SHARED};
+use super::lasting::ADVICE;
+use crate::capability::NOTIFY;
 
 impl RedisCoordStore {
     /// Connects to the Redis of a URL: `redis:`, `rediss:`, `redis+sentinel:` or `redis+cluster:` with the parameters of
@@ -21,7 +22,9 @@ impl RedisCoordStore {
     /// The records of this namespace, with a client that others may use too.
     ///
     /// Asks whether the server keeps what it has acknowledged over a restart, and whether it evicts: only a server with an
-    /// append-only file (`appendonly yes`) that evicts nothing is [`DURABLE`]. What it lacks is a warning in the log.
+    /// append-only file (`appendonly yes`) that evicts nothing is [`DURABLE`](crate::capability::DURABLE). What it lacks is a warning in the log. Each
+    /// [`health`](crate::CoordStore::health) asks again: no lock is given on a server that has become one that forgets, which is an
+    /// error in the log and degraded, and locks are given again once it is mended.
     ///
     /// ```no_run
     /// use statehouse_coord::RedisCoordStore;
@@ -37,20 +40,14 @@ impl RedisCoordStore {
     /// # Errors
     /// What the server answers, or that it does not.
     pub async fn connect(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
-        let probe = async { Ok((redis.persistence().await?, redis.eviction_policy().await?)) };
-        let (persistence, eviction) = OPERATION.open.during(probe).await?;
         let store = Self::new(redis, namespace)?;
-        let keeps = persistence == Persistence::AppendOnlyFile && eviction == EvictionPolicy::Never;
-        if !keeps {
-            let advice =
-                "this Redis may lose records of coordination: set appendonly yes and maxmemory-policy noeviction";
-            tracing::warn!(name: "coord.not_durable", ?persistence, ?eviction, "{advice}");
+        let asked = OPERATION.open.during(store.lasting.ask(store.wire.redis())).await?;
+        if !store.lasting.is() {
+            let (persistence, eviction) = asked;
+            tracing::warn!(name: "coord.not_durable", ?persistence, ?eviction, "{ADVICE}");
         }
         let notify = store.listener.can_listen().then_some(NOTIFY);
-        let capabilities = [BEATS, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED]
-            .into_iter()
-            .chain(keeps.then_some(DURABLE))
-            .chain(notify);
-        Ok(Self { capabilities: Capabilities::from_iter(capabilities), ..store })
+        let capabilities = store.capabilities.iter().chain(notify).collect();
+        Ok(Self { capabilities, ..store })
     }
 }

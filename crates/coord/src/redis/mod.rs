@@ -3,24 +3,27 @@
 mod beating;
 mod client;
 mod config;
+mod lasting;
 mod listen;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Capabilities, Fence, Health, Namespace, RaiseOptions, Result, Timestamp, Version};
-use statehouse_redis::{Contents, RedisClient};
+use statehouse_redis::RedisClient;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::client::{OPERATION, Wire};
+use self::lasting::Lasting;
 use self::listen::{Heard, Listener};
 use crate::api::CoordStore;
 use crate::beats::{BeatOptions, Beaten, Beats, BeatsOptions};
-use crate::capability::{BEATS, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED};
+use crate::capability::{BEATS, DURABLE, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED};
 use crate::key::CoordKey;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
 use crate::outcome::{Page, PutOutcome, RemoveOutcome};
@@ -58,8 +61,8 @@ use crate::record::Record;
 /// missing, to the writes of `min-replicas-max-lag`.
 ///
 /// # Durability
-/// [`connect`](Self::connect) asks the server; see there. A server that cannot keep what it was told is not
-/// [`DURABLE`](crate::capability::DURABLE), which locks and what must not vanish need.
+/// [`connect`](Self::connect) asks the server, and [`health`](CoordStore::health) asks again; see there. A server that cannot keep what it was told is not
+/// [`DURABLE`], which locks and what must not vanish need.
 ///
 /// # Retries
 /// What comes to the server after its caller was told that it had failed is refused there, by the server's clock. A put whose
@@ -72,7 +75,9 @@ use crate::record::Record;
 pub struct RedisCoordStore {
     wire: Wire,
     listener: Listener,
+    /// All that do not change, but [`DURABLE`].
     capabilities: Capabilities,
+    lasting: Arc<Lasting>,
 }
 
 /// How often a record is looked at by who hears of changes, and by who does not.
@@ -81,7 +86,7 @@ const DEAF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)]
 
 impl RedisCoordStore {
     /// The records of this namespace. Nothing is sent yet, so that it stays unknown whether the server keeps what it has
-    /// acknowledged: see [`connect`](Self::connect).
+    /// acknowledged, until [`health`](CoordStore::health) is asked: see [`connect`](Self::connect).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
@@ -92,6 +97,7 @@ impl RedisCoordStore {
             wire,
             listener,
             capabilities: Capabilities::from_iter([BEATS, FENCED, FENCED_AT_ONCE, SERVER_TIME, SHARED]),
+            lasting: Arc::default(),
         })
     }
 
@@ -190,10 +196,10 @@ impl CoordStore for RedisCoordStore {
     }
 
     async fn health(&self) -> Health {
-        self.wire.redis().health_of(Contents::MustStay).await
+        self.lasting.health(self.wire.redis()).await
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.capabilities.clone()
+        self.capabilities.iter().chain(self.lasting.is().then_some(DURABLE)).collect()
     }
 }

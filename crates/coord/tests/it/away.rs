@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use statehouse_coord::{
-    Coordination, Delivery, FilesConfig, FilesCoordStore, LayeredCoordStore, LockError, MemoryCoordStore, Ran,
-    RedisSignals, Revision, Run, Tick,
+    Coordination, Delivery, FilesConfig, FilesCoordStore, LayeredCoordStore, LayeredSignals, LockError,
+    MemoryCoordStore, MemorySignals, Ran, RedisSignals, Revision, Run, Tick,
 };
 use statehouse_core::layer::Layer;
 use statehouse_core::{Error, ErrorKind, Result};
@@ -261,6 +261,19 @@ async fn who_waits_for_a_lock_of_a_store_that_says_nothing_is_told_in_time() {
         let acquired = coord.lock("export").wait(Duration::from_millis(wait)).await;
         let took = begun.elapsed();
         assert!(matches!(acquired, Err(LockError::Failed(_))), "{acquired:?}");
+        assert!(took >= Duration::from_millis(wait) && took <= Duration::from_secs(most), "{wait}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_permit_of_a_store_that_says_nothing_is_told_in_time() {
+    let signals = LayeredSignals::new(Arc::new(MemorySignals::new()), Silence);
+    let coord = Coordination::new(Arc::new(MemoryCoordStore::new())).with_signals(Arc::new(signals));
+    for (wait, most) in [(0, 7), (100, 3), (10_000, 13)] {
+        let begun = tokio::time::Instant::now();
+        let acquired = coord.permits("exports", 1).wait(Duration::from_millis(wait)).acquire().await;
+        let took = begun.elapsed();
+        assert!(acquired.is_err(), "{acquired:?}");
         assert!(took >= Duration::from_millis(wait) && took <= Duration::from_secs(most), "{wait}: {took:?}");
     }
 }

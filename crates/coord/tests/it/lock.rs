@@ -9,7 +9,7 @@ use statehouse_coord::{
     MemoryCoordStore,
 };
 use statehouse_core::layer::Faults;
-use statehouse_core::{Clock, Error, ErrorKind, Retry, SystemClock, Timestamp};
+use statehouse_core::{Clock, Error, ErrorKind, HealthStatus, Retry, SystemClock, Timestamp};
 use statehouse_filestore::{LocalFileStore, MemoryFileStore};
 use statehouse_testkit::{FaultProxy, RedisServer};
 use tokio::task::JoinSet;
@@ -305,6 +305,33 @@ async fn a_redis_that_forgets_is_refused_by_what_it_lacks() {
     assert!(error.to_string().contains("appendonly yes, maxmemory-policy noeviction"), "{error}");
     let error = coord.state::<u8>("s").update("k", |_| 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+/// What an administrator changes while replicas run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_told_to_forget_gives_no_more_locks_until_it_is_mended() {
+    // One without a limit evicts nothing, whatever its policy is.
+    let server = RedisServer::builder().arg("--appendonly", "yes").arg("--maxmemory", "1gb").start().await;
+    let store = Arc::new(open_redis(&server.url(), &random_namespace()).await);
+    let coord = Coordination::new(Arc::<statehouse_coord::RedisCoordStore>::clone(&store));
+    for (setting, forgets, keeps) in
+        [("appendonly", "no", "yes"), ("maxmemory-policy", "allkeys-lru", "noeviction"), ("appendonly", "no", "yes")]
+    {
+        coord.lock("export").await.unwrap().release().await.unwrap();
+        let held = coord.lock("held").lease(SECOND).await.unwrap();
+        server.command(&["CONFIG", "SET", setting, forgets]).await.unwrap();
+        let health = store.health().await;
+        assert_eq!(health.status, HealthStatus::Degraded, "{setting}: {health:?}");
+        assert_eq!(health.error.unwrap().kind(), ErrorKind::InvalidConfig);
+        let LockError::Failed(error) = coord.lock("export").await.unwrap_err() else { panic!("it is free") };
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        // Who has one keeps it, for nothing has been forgotten yet.
+        sleep(2 * SECOND).await;
+        assert!(held.is_held(), "{setting}");
+        held.release().await.unwrap();
+        server.command(&["CONFIG", "SET", setting, keeps]).await.unwrap();
+        until("what keeps again", async || store.health().await.status == HealthStatus::Up).await;
+    }
 }
 
 /// Whoever removes a folder frees none of the locks in it: that they are missing is not known.

@@ -87,7 +87,7 @@ impl Scenario {
         "S12" "the replica that loads is stopped for twice its lease, and goes on then"
             "another one takes over; the first hears that its lock is lost; what is recorded is the successor's"
             preload::paused;
-        "S13" "the clocks of two of three replicas are five minutes off, one ahead and one behind"
+        "S13" "the clocks of two of three replicas are off, one ahead and one behind, by five minutes, and by fourteen in the written numbers"
             "each planned time is done once, the limit is kept, whoever logs in at one is known at all; each names its clock in \
              /ready within ten seconds"
             clocks::off;
