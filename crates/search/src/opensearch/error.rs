@@ -232,6 +232,10 @@ fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
         (429, _) => (K::RateLimited, BACK_OFF, "OpenSearch asks for fewer requests"),
         (403, _) => (K::PermissionDenied, Retry::Never, "OpenSearch does not allow this user to do it"),
         (413, _) => (K::TooLarge, Retry::Never, "the request is larger than OpenSearch accepts"),
+        // Every body of ours has a type that it takes.
+        (406 | 415, _) => {
+            (K::InvalidConfig, Retry::Never, "something in between takes the Content-Type of requests away")
+        }
         (408, _) => (K::Timeout, Retry::Now, "OpenSearch gave up waiting"),
         (409, _) => (K::Conflict, Retry::Never, "a concurrent change won"),
         (404, _) => (K::NotFound, Retry::Never, "OpenSearch does not know it"),

@@ -48,7 +48,7 @@ fn every_answer_has_its_kind_and_advice() {
         (
             406,
             r#"{"error":"Content-Type header is not supported","status":406}"#.to_owned(),
-            K::Unexpected,
+            K::InvalidConfig,
             Retry::Never,
         ),
         (500, exception("null_pointer_exception"), K::Unexpected, Retry::Never),

@@ -41,10 +41,14 @@ enum Fault {
     /// 1 kB/s.
     SlowToServer,
     SlowToClient,
+    /// Headers that a middlebox takes away of each request, and of which no answer depends.
+    Stripped,
+    /// The type of each body, without which the server reads none.
+    TypeStripped,
 }
 
 // The longest ones first.
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 12] = [
     Fault::SlowToClient,
     Fault::SlowToServer,
     Fault::Slow,
@@ -55,6 +59,8 @@ const FAULTS: [Fault; 10] = [
     Fault::Late,
     Fault::Truncated,
     Fault::HalfRequest,
+    Fault::Stripped,
+    Fault::TypeStripped,
 ];
 
 impl Fault {
@@ -72,6 +78,8 @@ impl Fault {
             Self::Slow => proxy.delay(Direction::ToClient, Duration::from_millis(150)),
             Self::SlowToServer => proxy.limit(Direction::ToServer, 1000),
             Self::SlowToClient => proxy.limit(Direction::ToClient, 1000),
+            Self::Stripped => proxy.strip_request_headers(&["accept", "accept-encoding", "user-agent", "traceparent"]),
+            Self::TypeStripped => proxy.strip_request_headers(&["content-type"]),
         }
     }
 
@@ -84,7 +92,7 @@ impl Fault {
         match (self, verb) {
             // They take a minute, which is longer than is waited for.
             (Self::SlowToServer, Verb::Long) | (Self::SlowToClient, Verb::GetLong) => false,
-            _ => self.is_slow(),
+            _ => self.is_slow() || matches!(self, Self::Stripped),
         }
     }
 }
@@ -97,6 +105,8 @@ fn allowed(fault: Fault, verb: Verb) -> &'static [&'static str] {
         _ if fault.passes(verb) => &["ok"],
         // Nothing can be sent on a new connection, so nothing is in doubt; one that stood may have taken the request
         // before its end was noticed.
+        // Nothing is done of what has a body; some requests have none.
+        Fault::TypeStripped => &["ok", "invalid_config"],
         Fault::Cut if verb.writes() => &["unavailable", "outcome_unknown"],
         // The mark is looked at first, and after that nothing has been sent.
         _ if verb.looks_first() => &["unavailable", "timeout", "outcome_unknown"],
