@@ -98,7 +98,7 @@ pub(super) async fn claimed(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
 }
 
 pub(super) async fn taken_in_turns(stage: &Stage<'_>) -> Result<Vec<Figure>, Failure> {
-    let rounds = if stage.full { 5 } else { 2 };
+    let rounds = if stage.full { 50 } else { 2 };
     let fleet = stage.fleet(2, &[("CLINIC_REPORT_EVERY", "4")]).await?;
     let replicas = fleet.replicas();
     let mut led = 0;
