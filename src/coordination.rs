@@ -141,8 +141,9 @@ fn in_files(files: &Arc<dyn FileStore>, namespace: &Namespace, shared: Option<&'
 }
 
 fn alone(setting: &str, service: &str) -> Error {
+    let is = if matches!(service, "cache" | "search") { "is" } else { "are" };
     let message = format!(
-        "the {service} are shared by replicas, and coordination is not: each replica would be alone, and do what only one \
+        "{service} {is} shared by replicas, and coordination is not: each replica would be alone, and do what only one \
          may. Name a store that all of them share: s3:, redis:"
     );
     Error::invalid_config(setting, message)

@@ -129,7 +129,8 @@ async fn a_replica_that_brings_what_is_shared_along_is_told_so_too() {
         let services = builder.open().await.unwrap();
         let LockError::Failed(error) = services.coordination().lock("a").await.unwrap_err() else { panic!("free") };
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{what}: {error}");
-        assert!(error.to_string().contains(&format!("the {what} are shared")), "{error}");
+        let words = if what == "sessions" { "sessions are shared".to_owned() } else { format!("{what} is shared") };
+        assert!(error.to_string().contains(&words), "{error}");
         let error = services.coordination().counter("visits").add(1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{what}: {error}");
     }
