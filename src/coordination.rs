@@ -16,6 +16,7 @@ use statehouse_filestore::FileStore;
 
 use crate::config::ServiceConfig;
 use crate::deferred::Deferred;
+use crate::description::ServiceState;
 use crate::lazy::Lazy;
 use crate::open::Opening;
 use crate::place::Place;
@@ -138,6 +139,17 @@ fn in_files(files: &Arc<dyn FileStore>, namespace: &Namespace, shared: Option<&'
     let store =
         FilesCoordStore::new(Arc::clone(files), namespace, config).map_err(|error| error.with_setting(SETTING))?;
     Ok(Arc::new(store))
+}
+
+/// Refuses a store that is open, and that gives no lock since replicas share it and it may forget: whoever asked for it would be told
+/// so by each call.
+pub(crate) fn check(slot: &Slot<Coordination>) -> Result<()> {
+    let described = slot.describe();
+    let forgets = described.state == ServiceState::Open && described.shared && !described.durable;
+    match described.missing.into_iter().next_back() {
+        Some(missing) if slot.is_wanted() && forgets => Err(Error::invalid_config(&described.setting, missing)),
+        _ => Ok(()),
+    }
 }
 
 fn alone(setting: &str, service: &str) -> Error {

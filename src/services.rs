@@ -240,10 +240,13 @@ impl Services {
     /// The first of: [`Unauthenticated`](crate::ErrorKind::Unauthenticated) and
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for wrong credentials,
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) for a server that does not
-    /// answer, [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for a bucket or database that does not exist. Each names
-    /// the setting.
+    /// answer, [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for a bucket or database that does not exist, and for a server
+    /// of coordination that may forget who has a lock. Each names the setting.
     pub async fn connect(&self) -> Result<()> {
-        join_all(self.0.wanted().map(Row::open)).await.into_iter().collect()
+        join_all(self.0.wanted().map(Row::open)).await.into_iter().collect::<Result<()>>()?;
+        #[cfg(feature = "coord")]
+        crate::coordination::check(&self.0.coordination)?;
+        Ok(())
     }
 
     /// Asks every service that the program has asked for how it is, all at once, and opens it if it is not open. The answer

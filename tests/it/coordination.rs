@@ -65,6 +65,10 @@ async fn replicas_coordinate_in_a_redis_that_keeps_what_it_is_told() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let words = described(&services).missing.join("; ");
     assert!(words.contains("appendonly"), "{words}");
+    // A program that wants locks does not start there.
+    let error = services.connect().await.unwrap_err();
+    assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{error}");
+    assert!(error.to_string().contains("set its appendonly to yes"), "{error}");
 }
 
 #[tokio::test]
