@@ -123,6 +123,9 @@
 //!
 //! Ids, texts and the names of indexes are in none of them.
 //!
+//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `opensearch.request` around each try of
+//! a request to OpenSearch.
+//!
 //! # Testing your own backend
 //! Implement [`SearchIndex`]. With the feature `conformance` the macro `search_conformance!` makes one test for each behavior of
 //! the contract; a backend passes how to make an empty index, and how its time passes. The module `parity` shows that two indexes

@@ -14,6 +14,7 @@ mod membership;
 mod network;
 mod planted;
 mod promoted;
+mod replicas;
 mod run_once;
 mod schedule;
 mod signals;

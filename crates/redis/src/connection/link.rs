@@ -68,19 +68,21 @@ pub(crate) struct Lease {
 }
 
 impl Link {
-    /// So many links to one server, and besides so many for what is large.
+    /// So many links to one server, so many for what is large, and so many for writes that wait for replicas.
     pub(crate) fn several(
-        (count, bulk): (usize, usize),
+        [count, bulk, waiting]: [usize; 3],
         source: &Arc<Source>,
         server: &Arc<Server>,
-    ) -> [Box<[Arc<Self>]>; 2] {
+    ) -> [Box<[Arc<Self>]>; 3] {
         let new = |bulk| Self::new(Arc::clone(source), Arc::clone(server), bulk);
         let links: Box<[_]> = (0..count).map(|_| new(false)).collect();
         let bulk: Box<[_]> = (0..bulk).map(|_| new(true)).collect();
-        for link in links.iter().chain(&bulk) {
-            link.peers.get_or_init(|| links.iter().chain(&bulk).map(Arc::downgrade).collect());
+        let waiting: Box<[_]> = (0..waiting).map(|_| new(false)).collect();
+        let all = || links.iter().chain(&bulk).chain(&waiting);
+        for link in all() {
+            link.peers.get_or_init(|| all().map(Arc::downgrade).collect());
         }
-        [links, bulk]
+        [links, bulk, waiting]
     }
 
     fn new(source: Arc<Source>, server: Arc<Server>, bulk: bool) -> Arc<Self> {

@@ -42,6 +42,9 @@ impl Node {
         stamped: bool,
         until: Instant,
     ) -> Result<Value, Failure> {
+        if stamped && self.replicated().is_some() {
+            return Box::pin(self.send_replicated(command.into_owned(), until)).await;
+        }
         let callers = Counted::new(&self.gathering.callers);
         if callers.before < CROWD || length(&command) > LONGEST {
             // Boxed, so that the usual case under load does not carry the room for it.
@@ -108,7 +111,7 @@ impl Node {
     }
 }
 
-async fn heard(answer: Receiver<Result<Value, Failure>>) -> Result<Value, Failure> {
+pub(super) async fn heard(answer: Receiver<Result<Value, Failure>>) -> Result<Value, Failure> {
     answer.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
 }
 
@@ -123,7 +126,7 @@ async fn send_together(node: Arc<Node>, mut batch: Batch) {
     if batch.commands.is_empty() && batch.readers.iter().all(Caller::is_closed) {
         return leased.give_back();
     }
-    match leased.send_all(batch.take_commands(), until).await {
+    match leased.send_all(batch.take_commands(), None, until).await {
         Ok(answers) => batch.answer(answers),
         Err(failure) => batch.fail(&failure),
     }

@@ -8,8 +8,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, redirect};
 use serde::de::DeserializeOwned;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Error, Result, Retry};
+use statehouse_core::{Error, Result, Retry, span};
 use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
 
 use super::body::{self, Body};
 use super::config::{Credentials, OpenSearchConfig, Proxy, Timing};
@@ -138,6 +139,13 @@ impl Call {
     }
 }
 
+/// What a path asks for, such as `search`: names of indices and documents are no part of it. None of a path that has only those.
+fn endpoint(path: &str) -> Option<&str> {
+    let path = path.split('?').next().unwrap_or_default();
+    // No index begins so, and ids come after.
+    path.split('/').find_map(|segment| segment.strip_prefix('_'))
+}
+
 /// What a node said, be it a success or not.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -179,13 +187,18 @@ enum Attempt {
 }
 
 impl Attempt {
+    /// The status of an answer, or why there is none, in a word for spans and metrics.
+    const fn status(&self) -> Result<u16, &'static str> {
+        match self {
+            Self::Lost(Lost::Unreached | Lost::Untrusted, _) => Err("not_sent"),
+            Self::Lost(..) | Self::Long(_) => Err("unanswered"),
+            Self::Answered(answer, _) => Ok(answer.status),
+        }
+    }
+
     /// Why there is another, in a word for metrics.
     fn reason(&self) -> Cow<'static, str> {
-        match self {
-            Self::Lost(Lost::Unreached | Lost::Untrusted, _) => "not_sent".into(),
-            Self::Lost(..) | Self::Long(_) => "unanswered".into(),
-            Self::Answered(answer, _) => answer.status.to_string().into(),
-        }
+        self.status().map_or_else(Into::into, |status| status.to_string().into())
     }
 }
 
@@ -221,7 +234,10 @@ impl Client {
         let route = self.nodes.route();
         let (mut doubt, mut http, mut pauses) = (false, &self.http.pooled, pauses());
         for tries in 1.. {
-            let attempt = self.attempt(http, route[(tries - 1) % route.len()], call, deadline).await;
+            let node = route[(tries - 1) % route.len()];
+            let span = node.span(call.method.as_str(), endpoint(&call.path), tries - 1);
+            let attempt = self.attempt(http, node, call, deadline).instrument(span.clone()).await;
+            span::answered(&span, attempt.status());
             let pause = self.pause(&attempt, call.effect, tries, &mut pauses);
             let pause = pause.filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {

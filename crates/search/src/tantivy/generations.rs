@@ -314,6 +314,16 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_the_last_generation_are_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        generations.keep_last_dropped(7).unwrap();
+        let read = std::fs::read(folder.path().join("last-generation")).unwrap();
+        assert_eq!(read, b"7\n#crc32 6abf4a82\n", "{:?}", String::from_utf8_lossy(&read));
+        assert_eq!(generations.last_dropped(), 7);
+    }
+
+    #[test]
     fn a_pointer_that_says_something_else_is_refused() {
         let parsed = |text: &str| Pointer::parse(text.as_bytes()).map_err(|error| error.kind());
         assert!(parsed("statehouse-search 1\nlive 000001").is_ok());

@@ -1,7 +1,10 @@
 //! Sessions whose store can read nothing of them.
 
 mod cipher;
+mod format;
 mod sealer;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ mod planted;
 mod promoted;
 mod redis;
 mod remembered;
+mod replicas;
 mod responses;
 mod revoked;
 mod sealed;
