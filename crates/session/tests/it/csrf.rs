@@ -117,6 +117,34 @@ async fn a_token_is_of_one_session_and_of_one_login() {
     assert!(!passes(&app, &second, &last).await, "also where the same one logs in again");
 }
 
+/// Whether the session had one before or not.
+#[tokio::test]
+async fn a_token_that_is_asked_for_after_everything_was_removed_is_right() {
+    let routes = routes().route("/token", get(token)).route("/echo", post(async |body: String| body));
+    let routes = routes.route(
+        "/clear",
+        get(async |session: Session| -> Answer<String> {
+            session.clear()?;
+            let shown = session.csrf_token().await?;
+            assert!(session.is_csrf_token(shown.expose()).await?, "in the same request, too");
+            assert!(session.is_csrf_token(session.csrf_token().await?.expose()).await?);
+            token(session).await.map(|last| format!("{} {last}", shown.expose()))
+        }),
+    );
+    let layer = CsrfLayer::new().exempt(|request| request.uri.path().starts_with("/login"));
+    let app = App::with_routes(routes.layer(layer), |config| config);
+    for had_one in [false, true] {
+        let cookie = app.post("/login/u42", "").await.unwrap();
+        let before = if had_one { app.get("/token", &cookie).await.0 } else { "0".repeat(64) };
+        let shown = app.get("/clear", &cookie).await.0;
+        for shown in shown.split(' ') {
+            assert!(passes(&app, &cookie, shown).await, "had one before: {had_one}");
+        }
+        assert!(!passes(&app, &cookie, &before).await, "had one before: {had_one}");
+        assert_eq!(app.get("/read/theme", &cookie).await.0, "");
+    }
+}
+
 #[tokio::test]
 async fn asking_again_for_the_token_writes_nothing() {
     let app = app();
