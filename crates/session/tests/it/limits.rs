@@ -200,6 +200,35 @@ async fn a_lowered_idle_timeout_reaches_the_sessions_that_are_stored_already() {
     assert_eq!(idle, 10 * MINUTE);
 }
 
+/// Two configurations of one store, the second of which allows less.
+fn lowered(configure: impl Fn(SessionConfigBuilder, u32) -> SessionConfigBuilder) -> (ManualClock, [Sessions; 2]) {
+    let clock = ManualClock::default();
+    let store = Arc::new(MemorySessionStore::with_config(MemoryConfig::default().with_clock(clock.clone())));
+    let open = |minutes| Sessions::new(Arc::clone(&store), config(|config| configure(config, minutes)));
+    (clock, [open(60), open(10)])
+}
+
+/// A build with another configuration may run beside this one, or be back tomorrow.
+#[tokio::test]
+async fn whoever_logs_out_of_a_session_that_is_over_by_a_lowered_timeout_is_logged_out() {
+    for reads in [false, true] {
+        let (clock, [before, after]) = lowered(|config, minutes| config.idle_timeout(minutes * MINUTE));
+        let session = before.open(&HeaderMap::new());
+        session.login("u42").await.unwrap();
+        let headers = committed(&session).await;
+        clock.advance(10 * MINUTE);
+        let session = after.open(&headers);
+        if reads {
+            assert_eq!(session.principal().await.unwrap(), None);
+        }
+        session.logout().await.unwrap();
+        let mut response = HeaderMap::new();
+        session.write_cookie(&mut response);
+        assert!(response[SET_COOKIE].to_str().unwrap().contains("Max-Age=0"), "reads: {reads}");
+        assert_eq!(before.open(&headers).principal().await.unwrap(), None, "reads: {reads}");
+    }
+}
+
 #[tokio::test]
 async fn a_flood_of_requests_without_cookies_is_forgotten_in_ten_minutes_and_a_login_is_not() {
     let app = App::new(|config| config);
