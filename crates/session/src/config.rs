@@ -232,6 +232,8 @@ impl SessionConfigBuilder {
 
     /// How long a session lives at most, from its creation. Those of whoever is remembered have [another
     /// end](Self::max_remembered), and who logs in anew there, and is not remembered any more, has this time from then on.
+    ///
+    /// One that is lowered holds for the sessions that are stored already, from their last login on if there was one.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.0.absolute_timeout = timeout;
         self

@@ -172,16 +172,7 @@ impl CookieConfig {
         if kept {
             return;
         }
-        match headers.get_mut(CACHE_CONTROL) {
-            // In one line: there are caches that read only the first.
-            Some(first) if first.as_bytes() != NO_COOKIE.as_bytes() => {
-                let joined = [first.as_bytes(), b", private"].concat();
-                if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-                    *first = joined;
-                }
-            }
-            _ => drop(headers.append(CACHE_CONTROL, HeaderValue::from_static("private"))),
-        }
+        tell_caches(headers, "private");
     }
 
     fn append(&self, headers: &mut HeaderMap, place: Place, value: &str, max_age: Option<Duration>) {
@@ -191,8 +182,8 @@ impl CookieConfig {
         };
         cookie.set_sensitive(true);
         headers.append(SET_COOKIE, cookie);
-        if !contains(headers, &CACHE_CONTROL, "no-store") {
-            headers.append(CACHE_CONTROL, HeaderValue::from_static(NO_COOKIE));
+        if !["no-store", NO_COOKIE].iter().any(|item| contains(headers, &CACHE_CONTROL, item)) {
+            tell_caches(headers, NO_COOKIE);
         }
         vary_by_cookie(headers);
     }
@@ -227,6 +218,19 @@ impl Place {
             Self::Cookie => "",
             Self::Fallback => FALLBACK,
         }
+    }
+}
+
+/// In one line with what the application says: there are caches that read only the first.
+fn tell_caches(headers: &mut HeaderMap, what: &'static str) {
+    match headers.get_mut(CACHE_CONTROL) {
+        Some(first) if first.as_bytes() != NO_COOKIE.as_bytes() => {
+            let joined = [first.as_bytes(), b", ", what.as_bytes()].concat();
+            if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+                *first = joined;
+            }
+        }
+        _ => drop(headers.append(CACHE_CONTROL, HeaderValue::from_static(what))),
     }
 }
 
@@ -406,8 +410,13 @@ mod tests {
             (VARY, HeaderValue::from_static("accept, COOKIE")),
         ]);
         CookieConfig::default().remove(&mut headers, Place::Cookie);
+        CookieConfig::default().remove(&mut headers, Place::Fallback);
         let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
-        assert_eq!(all, ["public, max-age=60", "no-cache=\"Set-Cookie\""]);
+        assert_eq!(
+            all,
+            ["public, max-age=60, no-cache=\"Set-Cookie\""],
+            "there are caches that read only the first line"
+        );
         assert_eq!(headers.get_all(VARY).iter().count(), 1);
         let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
         CookieConfig::default().remove(&mut headers, Place::Cookie);

@@ -46,7 +46,9 @@ impl SessionLayer {
     }
 
     /// One of several layers around one service: its session is found as [`SessionOf<M>`](crate::SessionOf), not as [`Session`]. Each
-    /// needs a cookie of its own name, and if they share a store, it may be the same.
+    /// needs a cookie of its own name, and a store, or a [namespace](statehouse_core::Namespace) of one, of its own: a token opens its
+    /// session in whichever of the cookies it comes, so that in one store a visitor's session would be an operator's, and their
+    /// devices and limits would be the same.
     ///
     /// ```
     /// # use statehouse_session::{CookieConfig, MemorySessionStore, Session, SessionConfig, SessionLayer, SessionOf};

@@ -5,9 +5,11 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::handle::Session;
+use super::stay;
 use crate::api::SessionStoreExt as _;
 use crate::operation::NAME;
 use crate::outcome::Loaded;
+use crate::record::Snapshot;
 
 /// How often in a row the store may fail before nobody knows any more whether the session is there.
 const FAILURES: u32 = 3;
@@ -63,10 +65,11 @@ impl Session {
         if every.is_zero() {
             return Err(Error::invalid_input("the store is not asked without a pause").with_operation(NAME.ended));
         }
-        let mut failures = 0;
+        let (config, mut failures) = (self.config(), 0);
+        let is_theirs = |found: &Snapshot| found.record().principal() == principal.as_ref();
         loop {
             match self.inner.shared.store.load(&key).await {
-                Ok(Loaded::Found(found)) if found.record().principal() == principal.as_ref() => failures = 0,
+                Ok(Loaded::Found(found)) if is_theirs(&found) && !stay::is_over(&found, config) => failures = 0,
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     failures += 1;

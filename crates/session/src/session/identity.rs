@@ -287,15 +287,15 @@ impl Session {
 
     /// Deletes what a load would find; needs no load, save to find out why nothing could be deleted.
     async fn end(&self) -> Result<Ended> {
-        let (held, unread) = {
+        let (held, read) = {
             let state = self.open_state()?;
             state.refuse_degraded(NAME.logout)?;
             let brought = |held: &Held| Brought { token: held.token.clone(), place: held.place };
-            (state.held().map(brought), state.is_unloaded())
+            (state.held().map(brought), (!state.is_unloaded()).then(|| state.base.clone()))
         };
-        if held.is_none() && !unread {
-            let base = self.state().base.clone();
-            return Ok(self.over(&base));
+        // What is no session here may be one elsewhere: it does not open with these keys, or is over by this configuration alone.
+        if let Some(base) = read.as_ref().filter(|base| !matches!(base, Base::Held(_) | Base::Absent)) {
+            return Ok(self.over(base));
         }
         let is_other = |brought: &&Brought| held.as_ref().is_none_or(|held| held.token.key() != brought.token.key());
         let (mut removed, mut refused) = (Vec::new(), false);
@@ -314,7 +314,10 @@ impl Session {
             _ if !removed.is_empty() && !refused => {
                 Ok(Ended::Over { base: Base::Deleted, cookie: Some(CookieChange::RemoveFallback) })
             }
-            _ => Ok(self.over(&self.find(None).await?)),
+            _ => Ok(self.over(&match read {
+                Some(base) => base,
+                None => self.find(None).await?,
+            })),
         }
     }
 

@@ -247,9 +247,10 @@ impl State {
         }
     }
 
-    /// Whether it is to be another one with the next commit.
+    /// Whether the one that is stored is replaced, or removed, by the next commit.
     pub(super) fn replaces_csrf(&self) -> bool {
-        self.work.replaces_csrf() || self.begun().is_some_and(Work::replaces_csrf)
+        let mut works = self.begun().into_iter().chain([&self.work]);
+        works.any(|work| work.replaces_csrf() || work.delta.clear)
     }
 
     /// What the attributes take up with this request's changes. Added up once, and then kept up to date.

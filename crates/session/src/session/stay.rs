@@ -65,14 +65,18 @@ pub(super) fn idle_timeout(record: &Record, config: &SessionConfig) -> Duration 
     }
 }
 
-/// Whether a session that the store keeps for longer, because it was stored under another configuration, has been idle, or its
-/// user remembered, for as long as this one allows.
+/// Whether a session that the store keeps for longer, because it was stored under another configuration, has been idle, or there, or
+/// its user remembered, for as long as this one allows.
 pub(super) fn is_over(session: &Snapshot, config: &SessionConfig) -> bool {
     let (record, now) = (session.record(), session.now());
     let allowed = idle_timeout(record, config);
     let is_idle = allowed < record.idle_timeout() && now.since(session.last_seen()) >= allowed;
-    let remembered = record.authenticated().filter(|_| record.persistence() != Persistence::Browser);
-    is_idle || remembered.is_some_and(|login| now.since(login) >= config.max_remembered)
+    let longest = match record.persistence() {
+        Persistence::Browser => config.absolute_timeout,
+        Persistence::Remember(_) => config.max_remembered,
+    };
+    // Whoever was remembered and logs in anew has all of the time from then on: from when else is not known.
+    is_idle || now.since(record.authenticated().unwrap_or(record.created())) >= longest
 }
 
 /// How long the browser keeps the cookie when it is closed, if it does so: then it has to be sent again as the session is used.
