@@ -25,7 +25,7 @@ Usage: statehouse COMMAND
   files check [URL] [--prefix NAME/TEXT] [--after NAME/FILE]
                            reads all files, at STATEHOUSE_FILES_URL unless said, and compares them with their digests
   files sweep [URL]        removes files whose time to live is over, and what uploads have left behind
-  coordination copy --from URL --to URL [--namespace NAME]
+  coordination copy --from URL --to URL [--namespace NAME] [--from-namespace NAME]
                            copies what must outlive a move of coordination, such as from file:/srv/data/files to
                            redis://redis.internal: shared state, what was run once, schedules' last times, epochs; while
                            no replica runs
@@ -61,6 +61,8 @@ pub(crate) struct Copy {
     pub(crate) to: String,
     /// That of the environment if none is said.
     pub(crate) namespace: Option<String>,
+    /// What it was called there; the same if nothing is said.
+    pub(crate) from_namespace: Option<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -96,6 +98,7 @@ struct Said {
     from: Option<String>,
     to: Option<String>,
     namespace: Option<String>,
+    from_namespace: Option<String>,
 }
 
 impl Args {
@@ -116,6 +119,7 @@ impl Args {
                 Long("from") => said.from = Some(text(&mut parser)?),
                 Long("to") => said.to = Some(text(&mut parser)?),
                 Long("namespace") => said.namespace = Some(text(&mut parser)?),
+                Long("from-namespace") => said.from_namespace = Some(text(&mut parser)?),
                 Value(word) => said.words.push(word.string().map_err(unread)?),
                 other => return Err(unread(other.unexpected())),
             }
@@ -148,8 +152,9 @@ impl Said {
 
     fn check_copy(&self) -> Result<(), Failure> {
         let is_copy = self.words == ["coordination", "copy"];
-        if !is_copy && (self.from.is_some() || self.to.is_some() || self.namespace.is_some()) {
-            return Err(unread("--from, --to and --namespace are of coordination copy"));
+        let of_copy = [&self.from, &self.to, &self.namespace, &self.from_namespace];
+        if !is_copy && of_copy.iter().any(|said| said.is_some()) {
+            return Err(unread("--from, --to, --namespace and --from-namespace are of coordination copy"));
         }
         if is_copy && (self.from.is_none() || self.to.is_none()) {
             return Err(unread("coordination copy needs --from URL and --to URL"));
@@ -180,6 +185,7 @@ impl Said {
                 from: self.from.unwrap_or_default(),
                 to: self.to.unwrap_or_default(),
                 namespace: self.namespace,
+                from_namespace: self.from_namespace,
             }),
             // What it names may hold a password.
             ["coordination", ..] => return Err(unread("it is coordination copy --from URL --to URL")),
@@ -248,11 +254,12 @@ mod tests {
             ("files check --json", Command::Files(Files::Check { url: None, below: Below::default() })),
             ("files sweep s3://b", Command::Files(Files::Sweep { url: Some("s3://b".to_owned()) })),
             (
-                "coordination --from file:/srv copy --to=redis://h --namespace clinic",
+                "coordination --from file:/srv copy --to=redis://h --namespace clinic --from-namespace app",
                 Command::Copy(Copy {
                     from: "file:/srv".to_owned(),
                     to: "redis://h".to_owned(),
                     namespace: Some("clinic".to_owned()),
+                    from_namespace: Some("app".to_owned()),
                 }),
             ),
         ] {

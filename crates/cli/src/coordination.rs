@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use statehouse::{Config, Error, ErrorKind};
 use statehouse::coord::capability::DURABLE;
 use statehouse::coord::{self, CoordStore, CoordStoreExt as _, Transferred, copy_lasting};
 use statehouse::core::{Namespace, ServiceUrl};
+use statehouse::{Config, Error, ErrorKind};
 
 use crate::args::Copy;
 use crate::outcome::{Failure, Outcome};
@@ -17,12 +17,14 @@ pub(crate) async fn copy(asked: Copy) -> Result<Outcome, Failure> {
         None => Config::from_env().map_err(|error| Failure::setting(&error))?.namespace,
     };
     let namespace = Namespace::new(namespace).map_err(|error| Failure::setting(&error))?;
-    let (from, to) = (read("--from", &asked.from, &namespace)?, read("--to", &asked.to, &namespace)?);
-    let from = coord::open(from, &namespace).await.map_err(|error| error.with_setting("--from"))?;
+    let before = asked.from_namespace.map_or_else(|| Ok(namespace.clone()), Namespace::new);
+    let before = before.map_err(|error| Failure::setting(&error))?;
+    let (from, to) = (read("--from", &asked.from, &before)?, read("--to", &asked.to, &namespace)?);
+    let from = coord::open(from, &before).await.map_err(|error| error.with_setting("--from"))?;
     let to = coord::open(to, &namespace).await.map_err(|error| error.with_setting("--to"))?;
     check_lasting(&to).await?;
     let done = copy_lasting(&*from, &*to).await?;
-    report(&done, &namespace)
+    report(&done, &before)
 }
 
 fn read(argument: &str, url: &str, namespace: &Namespace) -> Result<ServiceUrl, Failure> {
@@ -42,18 +44,18 @@ async fn check_lasting(to: &Arc<dyn CoordStore>) -> Result<(), Failure> {
     Err(Error::new(ErrorKind::Unsupported, message).with_setting("--to").into())
 }
 
-fn report(done: &[Transferred], namespace: &Namespace) -> Result<Outcome, Failure> {
-    let found = |kind: &Transferred| {
-        kind.copied + kind.same + kind.skipped + (kind.differ.len() + kind.damaged.len()) as u64
-    };
+fn report(done: &[Transferred], before: &Namespace) -> Result<Outcome, Failure> {
+    let found =
+        |kind: &Transferred| kind.copied + kind.same + kind.skipped + (kind.differ.len() + kind.damaged.len()) as u64;
     let is_nothing = done.iter().all(|kind| found(kind) == 0);
     let is_good = !is_nothing && done.iter().all(Transferred::is_whole);
     let mut lines: Vec<_> = done.iter().filter(|kind| found(kind) > 0).flat_map(said).collect();
     if is_nothing {
-        lines.push(format!("there is nothing to copy of the namespace {:?}: is --from the right place?", &**namespace));
+        let what = "there is nothing to copy of the namespace";
+        lines.push(format!("{what} {:?}: is --from the right place?", before.as_str()));
     }
     let kinds: Vec<_> = done.iter().map(value).collect();
-    let value = json!({ "good": is_good, "namespace": &**namespace, "kinds": kinds });
+    let value = json!({ "good": is_good, "namespace": before.as_str(), "kinds": kinds });
     Ok(Outcome::of(lines.join("\n"), &value)?.wrong_unless(is_good))
 }
 

@@ -47,9 +47,10 @@
 //! - **`coordination copy --from URL --to URL`** takes along what must outlive a move of coordination to another place: shared state with its
 //!   revisions, what was run once with its revision and checkpoint, the last planned times of schedules, and epochs. Else state is empty there and
 //!   what ran once runs again. Locks, members, used tokens and answered requests stay behind, since their time ends. The namespace is that of the
-//!   environment unless `--namespace` says another. Where coordination lies in the files, the URL is theirs (`file:data/files` where nothing was said). It is for a
-//!   moment in which **no replica runs**: what one writes meanwhile may be left behind. Nothing that is there already is overwritten: what is the
-//!   same is counted, what differs is named and is exit code 1. So it can be run again, after an error or to see that all is `same`.
+//!   environment unless `--namespace` says another; `--from-namespace` says what it was called before, which is `app` where nothing was said. Where coordination lies in the files, the URL is theirs (`file:data/files` where nothing was
+//!   said). It is for a moment in which **no replica runs**: what one writes meanwhile may be left behind. Nothing that is there already is
+//!   overwritten: what is the same is counted, what differs is named and is exit code 1. So it can be run again, after an error or to see that all is
+//!   `same`.
 //! - **The exit code** is 0 if all is well, 1 if something is wrong or was refused, 2 if the command or a setting cannot be
 //!   read.
 //! - **`--json`** prints one JSON value in place of the lines, also where it fails.

@@ -106,7 +106,8 @@
 //! attempt at what runs once.
 //! `coord.member_forgotten` (`WARN`) and `coord.member_back` (`INFO`): the others do not count on this replica, and do again;
 //! `coord.epoch_raised` (`INFO`) and `coord.member_behind` (`ERROR`): of formats.
-//! `coord.not_durable` (`WARN`): a Redis that may forget. `coord.sweep_failed` (`WARN`): used tokens and answered requests stay in the files. `coord.index_replaced` (`ERROR`): somebody has put something else where its
+//! `coord.sweep_failed` (`WARN`): used tokens and answered requests stay in the files.
+//! `coord.not_durable` (`WARN`): a Redis that may forget. `coord.index_replaced` (`ERROR`): somebody has put something else where its
 //! index of records is, so that scans lack what was not put since; `coord.beats_replaced` (`ERROR`), in the place of who beats. Who waits says nothing. Values are in no line.
 //!
 //! # Testing your own backend

@@ -128,6 +128,8 @@ pub async fn copy_lasting(from: &dyn CoordStore, to: &dyn CoordStore) -> Result<
                 None => break,
             }
         }
+        done.differ.sort();
+        done.damaged.sort();
         all.push(done);
     }
     Ok(all)

@@ -69,8 +69,11 @@ async fn a_wrong_place_is_told_and_nothing_is_copied_to_one_that_may_forget() {
     let from = format!("file:{}", files.display());
     let to = format!("file:{}", folder.path().join("to").display());
 
-    // Another namespace, and an address that is mistyped.
+    // Of another namespace, and to another one.
     copy(&from, &to, &[]).await.says(1, &["there is nothing to copy of the namespace", "is --from the right place?"]);
+    let renamed = format!("coordination copy --from {from} --to {to} --namespace new --from-namespace {namespace}");
+    run(&renamed, &[]).await.says(0, &["state: 1 copied", "run: 1 copied"]);
+    assert_eq!(start(alone(&folder.path().join("to"), "new")).await, (Ran::AlreadyDone, 2));
     let json = run(&format!("coordination copy --from {from} --to {to} --namespace {namespace} --json"), &[]).await;
     json.says(0, &[]);
     let json = json.json();

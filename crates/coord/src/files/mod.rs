@@ -55,21 +55,22 @@ const OPERATION: Operations = Operations::of("files");
 /// # Sweeps
 /// What [`SingleUse`](crate::SingleUse) and `IdempotencyLayer` keep for a time, of names that do not come again, is removed once that time and a
 /// [day](FilesConfig::with_leeway) are over, by the clock of the file store, which says when a file was written and what time it is: no clock of a
-/// replica counts. It is removed only if it is still what was looked at, so that nothing is that somebody has just written. Whoever writes such a record begins
-/// a sweep, which runs beside the call, if none was begun for an [hour](FilesConfig::with_sweeps_every) by any replica; a file `swept~~` says so. It lists these records,
-/// and reads one only when its age has reached the leeway, or has doubled since: so a record is read a few times in its life, and gone after twice its time and leeway at the latest, as long as
-/// such records are written and nobody has come with it again. A file store that does not delete conditionally has none, and such records are refused there.
+/// replica counts. It is removed only if it is still what was looked at, so that nothing is that somebody has just written. Whoever writes such a
+/// record begins a sweep, which runs beside the call, if none was begun for an [hour](FilesConfig::with_sweeps_every) by any replica; a file
+/// `swept~~` says so. It lists these records, and reads one only when its age has reached the leeway, or has doubled since: so a record is read a few
+/// times in its life, and gone after twice its time and leeway at the latest, as long as such records are written and nobody has come with it again.
+/// A file store that does not delete conditionally has none, and such records are refused there.
 ///
 /// # Versions
 /// are `max(previous + 1, clock)`, where the previous one stands in the file, and the clock is that of the writer's host. So
 /// they rise whatever that clock says; that they are those of the time is good for moving to another store.
 ///
 /// # Price
-/// A get is one request, a put two, a scan one for each record besides those of the listing. So a token is two when it is accepted and one when it comes again, and a
-/// request with an `Idempotency-Key` four (on S3 two reads and two writes), and one when it is told again. A sweep is six requests, another one for each thousand such records that there are,
-/// and three for each that it removes; to find that none is due is one, an hour and replica. Who waits asks again and again,
-/// with pauses of up to [ten seconds](FilesConfig::with_longest_pause); when a record that somebody waits for expires, it is
-/// looked at in time.
+/// A get is one request, a put two, a scan one for each record besides those of the listing. So a token is two when it is accepted and one when it
+/// comes again, and a request with an `Idempotency-Key` four (on S3 two reads and two writes), and one when it is told again. A sweep is six
+/// requests, another one for each thousand such records that there are, and three for each that it removes; to find that none is due is one, an hour
+/// and replica. Who waits asks again and again, with pauses of up to [ten seconds](FilesConfig::with_longest_pause); when a record that somebody
+/// waits for expires, it is looked at in time.
 #[derive(Debug)]
 pub struct FilesCoordStore {
     wire: Wire,

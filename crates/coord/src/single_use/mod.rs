@@ -31,8 +31,9 @@ use crate::settled::put_settled;
 ///   because it is kept elsewhere, before it is asked here whether it was used. In memory all of them, with what is kept of requests that
 ///   are answered once, have half of the store; in Redis `maxmemory` is what ends it, for locks too.
 ///
-/// Records must leave the store when their time is over ([`SERVER_TIME`](crate::capability::SERVER_TIME) or [`SWEEPS`](crate::capability::SWEEPS)): those in memory do, in Redis a
-/// day later, some 550 bytes each, and in files a day later or more, a file of some 150 bytes each. A token is two requests to the files, on S3 a read and a write; one that comes again is one.
+/// Records must leave the store when their time is over ([`SERVER_TIME`](crate::capability::SERVER_TIME) or [`SWEEPS`](crate::capability::SWEEPS)):
+/// those in memory do, in Redis a day later, some 550 bytes each, and in files a day later or more, a file of some 150 bytes each. A token is two
+/// requests to the files, on S3 a read and a write; one that comes again is one.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use statehouse_coord::capability::BEATS;
 use statehouse_coord::{
-    BeatOptions, BeatsOptions, CoordKey, CoordStore, CoordStoreExt as _, Coordination, GetOptions, Joined,
-    LayeredCoordStore, MemberInfo, Membership, MemoryCoordStore, NowOptions, Page, PutOptions, PutOutcome, Record,
-    RemoveOptions, RemoveOutcome, ScanOptions, WaitOptions,
+    BeatOptions, BeatsOptions, CoordKey, CoordStore, CoordStoreExt as _, Coordination, Joined, LayeredCoordStore,
+    MemberInfo, Membership, MemoryCoordStore,
 };
+use statehouse_core::Result;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result, Timestamp, Version};
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, RedisServer};
 use tokio::time::{sleep, timeout};
 

@@ -383,7 +383,8 @@ async fn a_response_in_pieces_is_kept_and_one_that_breaks_off_is_not() {
 #[tokio::test]
 async fn nothing_is_passed_on_while_the_store_is_away_or_cannot_do_it() {
     let memory: Arc<dyn CoordStore> = Arc::new(MemoryCoordStore::new());
-    let (orders, count) = counting(&layer(LayeredCoordStore::new(Arc::clone(&memory), Faults::seeded(1).with_refused_calls(1.0))));
+    let (orders, count) =
+        counting(&layer(LayeredCoordStore::new(Arc::clone(&memory), Faults::seeded(1).with_refused_calls(1.0))));
     let answer = ask(&orders, order("k1", "apples")).await;
     assert!(answer.status == 503 && answer.retry_after.is_some(), "{answer:?}");
     let (for_good, other) = counting(&layer(Without(Arc::clone(&memory), &[SERVER_TIME])));

@@ -291,7 +291,7 @@ async fn on_s3_what_is_over_leaves_the_bucket_although_sweeps_fail() {
     let server = S3Server::start().await;
     let proxy = FaultProxy::start(server.address());
     let endpoint = server.endpoint().replace(server.address(), &proxy.address());
-    let files = open_files_at(&server, &endpoint, "&timeout=300ms&deadline=1s").await;
+    let files = open_files_at(&server, &endpoint, "&timeout=1s&retries=1").await;
     let namespace = random_namespace();
     let config = FilesConfig::default().with_sweeps_every(Duration::from_millis(1)).with_leeway(Duration::from_secs(3));
     let store = Arc::new(FilesCoordStore::new(Arc::clone(&files), &namespace, config.with_clock(Skewed(15))).unwrap());

@@ -81,7 +81,9 @@ async fn goes_on(store: &Arc<dyn CoordStore>) {
 
 async fn on_disk(folder: &std::path::Path) -> Arc<dyn CoordStore> {
     let files = Arc::new(LocalFileStore::open(folder).await.unwrap());
-    Arc::new(FilesCoordStore::new(files, &statehouse_core::Namespace::new("n").unwrap(), FilesConfig::default()).unwrap())
+    Arc::new(
+        FilesCoordStore::new(files, &statehouse_core::Namespace::new("n").unwrap(), FilesConfig::default()).unwrap(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +101,8 @@ async fn a_program_goes_on_where_it_was_after_its_coordination_has_moved() {
     for to in &places {
         let done = copy_lasting(&*from, &**to).await.unwrap();
         let copied = done.iter().map(|done| (done.kind, done.copied, done.same)).collect::<Vec<_>>();
-        let expected = [(LastingKind::State, 2), (LastingKind::Run, 2), (LastingKind::Schedule, 1), (LastingKind::Epoch, 1)];
+        let expected =
+            [(LastingKind::State, 2), (LastingKind::Run, 2), (LastingKind::Schedule, 1), (LastingKind::Epoch, 1)];
         assert_eq!(copied, expected.map(|(kind, count)| (kind, count, 0)));
         let again = copy_lasting(&*from, &**to).await.unwrap();
         let same = again.iter().map(|done| (done.kind, done.same, done.copied)).collect::<Vec<_>>();
@@ -108,7 +111,8 @@ async fn a_program_goes_on_where_it_was_after_its_coordination_has_moved() {
         goes_on(to).await;
         // It has gone on: nothing of that is taken back.
         let late = copy_lasting(&*from, &**to).await.unwrap();
-        assert_eq!((&*late[0].differ, &*late[1].differ), (&["hits/a/b", "hits/front"].map(String::from)[..], &["terminology".to_owned()][..]));
+        assert_eq!(late[0].differ, ["hits/a/b", "hits/front"]);
+        assert_eq!(late[1].differ, ["terminology"]);
         assert!(!late[0].is_whole() && late.iter().all(|done| done.copied == 0));
         let hits = over(to).state::<u64>("hits").get("front").await.unwrap().unwrap();
         assert_eq!((hits.revision, hits.value), (4, 4));
@@ -152,11 +156,12 @@ async fn what_is_damaged_is_told_and_a_store_that_may_forget_is_refused() {
         over(&from).state::<u64>("hits").update(key, |_| 7).await.unwrap();
     }
     assert!(to.put(&CoordKey::new("state/hits/front").unwrap(), "x").await.unwrap().stored().is_some());
-    damage(&place, "front~");
-    damage(&folder.path().join("from"), "side~");
+    damage(&place, "front");
+    damage(&folder.path().join("from"), "side");
     let done = copy_lasting(&*from, &*to).await.unwrap();
     let state = &done[0];
-    assert_eq!((state.copied, state.skipped, &*state.damaged), (1, 1, &["hits/front".to_owned()][..]), "{state:?}");
+    assert_eq!((state.copied, state.skipped), (1, 1), "{state:?}");
+    assert_eq!(state.damaged, ["hits/front"]);
     assert!(!state.is_whole());
     let forgets = RedisServer::start().await;
     let forgets = open_redis(&forgets.url(), &random_namespace()).await;
@@ -172,7 +177,7 @@ fn damage(folder: &std::path::Path, name: &str) {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.file_name().unwrap().to_string_lossy().ends_with(name) {
+            } else if path.file_name().unwrap().to_string_lossy().contains(name) {
                 let mut bytes = std::fs::read(&path).unwrap();
                 let middle = bytes.len() / 2;
                 bytes[middle] ^= 1;

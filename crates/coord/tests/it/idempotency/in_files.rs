@@ -86,7 +86,7 @@ async fn on_s3_a_request_is_two_reads_and_two_writes_and_one_read_when_it_is_tol
     let server = S3Server::start().await;
     let proxy = FaultProxy::start(server.address());
     let endpoint = server.endpoint().replace(server.address(), &proxy.address());
-    let files = open_files_at(&server, &endpoint, "&timeout=300ms&deadline=1s").await;
+    let files = open_files_at(&server, &endpoint, "&timeout=1s&retries=1").await;
     let store = FilesCoordStore::new(files, &random_namespace(), FilesConfig::default()).unwrap();
     let (orders, count) = counting(&layer(store));
     // The first is what begins a sweep.
