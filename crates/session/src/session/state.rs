@@ -222,13 +222,20 @@ impl State {
 
     /// The attribute without the changes that no commit has begun to make.
     pub(super) fn attribute_below(&self, name: &AttributeName, policy: LoginPolicy) -> Option<&Attribute> {
-        match self.begun() {
+        match self.begun_below(policy) {
             Some(work) if work.overrides(name) => work.delta.set.get(name),
             _ => {
                 let found = self.loaded_attributes(policy).get(name)?;
                 (!self.has_ended(found)).then_some(found)
             }
         }
+    }
+
+    /// The work of a commit that has begun, unless a login since removes what that sets.
+    fn begun_below(&self, policy: LoginPolicy) -> Option<&Work> {
+        let begun = self.begun()?;
+        let principal = begun.principal().or_else(|| self.stored_principal());
+        (!self.work.removes(principal, policy)).then_some(begun)
     }
 
     /// Whether an attribute that was loaded has ended since.
@@ -241,8 +248,8 @@ impl State {
         let name = AttributeName::reserved(CSRF);
         let (work, begun) = (&self.work, self.begun());
         match (work.replaces_csrf(), begun.is_some_and(Work::replaces_csrf)) {
-            (true, _) => work.delta.set.get(&name),
-            (false, true) => work.delta.set.get(&name).or_else(|| begun?.delta.set.get(&name)),
+            (false, true) if !work.overrides(&name) => begun?.delta.set.get(&name),
+            (true, _) | (false, true) => work.delta.set.get(&name),
             (false, false) => self.attribute(&name, policy),
         }
     }
@@ -259,7 +266,7 @@ impl State {
             return weight;
         }
         let mut weight = self.weight_of_loaded(policy);
-        let committing = self.begun().into_iter().flat_map(|work| &work.delta.set);
+        let committing = self.begun_below(policy).into_iter().flat_map(|work| &work.delta.set);
         for (name, value) in committing.filter(|(name, _)| !self.work.overrides(name)).chain(&self.work.delta.set) {
             weight.add(name, value);
         }
@@ -352,11 +359,7 @@ impl State {
     }
 
     fn new_principal(&self) -> Option<&Principal> {
-        let works = [Some(&self.work), self.begun()];
-        works.into_iter().flatten().find_map(|work| match &work.pending {
-            Some(Pending::Login { principal, .. }) => Some(principal),
-            _ => None,
-        })
+        [Some(&self.work), self.begun()].into_iter().flatten().find_map(Work::principal)
     }
 
     pub(super) fn login_age(&self) -> Option<Duration> {
