@@ -176,7 +176,7 @@ async fn a_logout_with_a_replaced_token_says_that_nobody_was_logged_out() {
     let app = app(ServerErrorPolicy::Keep, LoginPolicy::Keep);
     let old = alice(&app).await;
     let new = app.post("/steps/rotate/200", &old).await.unwrap();
-    let sessions = statehouse_session::Sessions::new(std::sync::Arc::clone(&app.store), Default::default());
+    let sessions = Sessions::new(Arc::clone(&app.store), Default::default());
     for read_first in [false, true] {
         let session = sessions.open(&[(http::header::COOKIE, old.parse().unwrap())].into_iter().collect());
         if read_first {
