@@ -137,6 +137,10 @@ impl CookieConfig {
         (tokens, more)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn tokens_of(&self, headers: &HeaderMap, place: Place) -> impl Iterator<Item = Token> {
         headers
             .get_all(COOKIE)

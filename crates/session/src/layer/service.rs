@@ -46,9 +46,10 @@ impl SessionLayer {
     }
 
     /// One of several layers around one service: its session is found as [`SessionOf<M>`](crate::SessionOf), not as [`Session`]. Each
-    /// needs a cookie of its own name, and a store, or a [namespace](statehouse_core::Namespace) of one, of its own: a token opens its
-    /// session in whichever of the cookies it comes, so that in one store a visitor's session would be an operator's, and their
-    /// devices and limits would be the same.
+    /// needs a cookie of its own name, in which its tokens open their sessions and in no other, so that no visitor becomes an operator by
+    /// sending theirs in the other cookie. In one store the devices and limits of principals of the same name are the same: give
+    /// each layer a store, or a [namespace](statehouse_core::Namespace) of one, of its own, or principals of names that differ. What opens its sessions beside the layer does
+    /// so by [`sessions`](Self::sessions).
     ///
     /// ```
     /// # use statehouse_session::{CookieConfig, MemorySessionStore, Session, SessionConfig, SessionLayer, SessionOf};
@@ -66,9 +67,8 @@ impl SessionLayer {
     /// # Ok::<(), statehouse_core::Error>(())
     /// ```
     #[must_use]
-    pub fn marked<M: 'static>(mut self) -> Self {
-        self.which = Which::marked::<M>();
-        self
+    pub fn marked<M: 'static>(self) -> Self {
+        Self { sessions: self.sessions.in_its_cookie_only(), which: Which::marked::<M>() }
     }
 
     /// The sessions that this layer opens.

@@ -201,7 +201,8 @@ impl Session {
         let (limit, template) = (config.limit, stay.begins(config, principal.is_some()));
         let template = NewSession { attributes: delta.set, principal, epoch, limit, ..template };
         for draw in 0..DRAWS {
-            let token = if draw == 0 { committing.token(Token::generate)? } else { Token::generate()? };
+            let generate = || Ok(Token::generate()?.in_realm(self.inner.realm.clone()));
+            let token = if draw == 0 { committing.token(generate)? } else { generate()? };
             let new = NewSession { verifier: token.verifier_hash(), ..template.clone() };
             match store.create_with(&token.key(), &new, CreateOptions::default().with_id(committing.id)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

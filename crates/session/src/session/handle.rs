@@ -30,6 +30,8 @@ use crate::token::SessionKey;
 #[derive(Clone, Debug)]
 pub struct Sessions {
     shared: Arc<Shared>,
+    /// The cookie outside of which its tokens open nothing, where there are several layers.
+    realm: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -72,17 +74,30 @@ impl Sessions {
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
         let (contention, reported) = (Contention::default(), Reported::default());
-        Self { shared: Arc::new(Shared { store: Arc::new(store), config, log_salt, contention, reported, watch }) }
+        let shared = Shared { store: Arc::new(store), config, log_salt, contention, reported, watch };
+        Self { shared: Arc::new(shared), realm: None }
+    }
+
+    /// The same, whose tokens open no session in any other cookie than its own.
+    pub(crate) fn in_its_cookie_only(self) -> Self {
+        let realm = Some(self.shared.config.cookie.name().into());
+        Self { realm, ..self }
     }
 
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.
     #[must_use]
     pub fn open(&self, headers: &HeaderMap) -> Session {
-        let (tokens, more) = self.shared.config.cookie.tokens(headers);
+        let (mut tokens, more) = self.shared.config.cookie.tokens(headers);
+        if self.realm.is_some() {
+            for brought in &mut tokens {
+                brought.token = brought.token.in_realm(self.realm.clone());
+            }
+        }
         let has_fallback = tokens.iter().any(|brought| brought.place == Place::Fallback);
         Session {
             inner: Arc::new(Inner {
                 shared: Arc::clone(&self.shared),
+                realm: self.realm.clone(),
                 tokens,
                 more,
                 opened: Instant::now(),
@@ -123,6 +138,7 @@ pub struct Session {
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
+    pub(super) realm: Option<Arc<str>>,
     pub(super) tokens: Vec<Brought>,
     /// Whether the request brought more tokens than these.
     pub(super) more: bool,

@@ -259,6 +259,8 @@ struct Operators;
 
 #[tokio::test]
 async fn two_layers_around_one_application_keep_two_sessions_apart() {
+    // One for both.
+    let store = std::sync::Arc::new(MemorySessionStore::new());
     let own =
         SessionConfig::builder().cookie(CookieConfig::builder("__Host-operator").build().unwrap()).build().unwrap();
     let who = async |session: &Session| {
@@ -279,8 +281,8 @@ async fn two_layers_around_one_application_keep_two_sessions_apart() {
         .route("/operator", post(operator_login))
         .route("/both", get(both))
         .merge(delicate)
-        .layer(SessionLayer::new(MemorySessionStore::new()))
-        .layer(SessionLayer::with_config(MemorySessionStore::new(), own).marked::<Operators>());
+        .layer(SessionLayer::new(std::sync::Arc::clone(&store)))
+        .layer(SessionLayer::with_config(std::sync::Arc::clone(&store), own).marked::<Operators>());
     let app = App::around(router, std::sync::Arc::new(MemorySessionStore::new()));
     let visitor = app.post("/login/u42", "").await.unwrap();
     let response = app.send("POST", "/operator", &[&visitor]).await;
@@ -290,7 +292,9 @@ async fn two_layers_around_one_application_keep_two_sessions_apart() {
     assert_eq!(app.get("/both", &format!("{visitor}; {operator}")).await.0, "u42 root");
     assert_eq!(app.get("/both", &visitor).await.0, "u42 nobody");
     assert_eq!(app.get("/both", &operator).await.0, "nobody root");
-    // A visitor's token in the place of an operator's, for which each has a store of its own.
+    // A visitor's token in the place of an operator's, and the other way round.
+    let up = operator.replace("__Host-operator", "__Host-id");
+    assert_eq!(app.get("/both", &up).await.0, "nobody nobody");
     let moved = visitor.replace("__Host-id", "__Host-operator");
     for (cookie, expected) in [(&visitor, 401), (&moved, 401), (&operator, 200)] {
         let request = Request::post("/delicate").header(header::COOKIE, cookie).header("x-csrf-token", &token);
