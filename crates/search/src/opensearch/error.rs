@@ -363,7 +363,7 @@ pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display
 
 /// The error where an index was looked for that was there before.
 pub(super) fn of_gone() -> Error {
-    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND)
+    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND).with_retry(Retry::Never)
 }
 
 /// The error for an answer to another question.
