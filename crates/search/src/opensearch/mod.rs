@@ -81,14 +81,14 @@ use crate::{
 /// | alias | of the index of | means |
 /// | --- | --- | --- |
 /// | `{name}` | the live generation | what other tools search |
-/// | `{name}@write.{last}.{live}`, behind it `.{beside}.{state}` if there are two | the live one | these there are; what is written goes here. `last` is the highest number that was given; the state is `copied`, `rows`, `came`, `kept` or `behind` |
-/// | `{name}@frozen.…` | the live one | stands in its place while another one becomes live: nobody writes |
+/// | `{name}@Write.{last}.{live}`, behind it `.{beside}.{state}` if there are two | the live one | these there are; what is written goes here. `last` is the highest number that was given; the state is `copied`, `rows`, `came`, `kept` or `behind` |
+/// | `{name}@Frozen.…` | the live one | stands in its place while another one becomes live: nobody writes |
 /// | `{name}@000002` | each that may be searched | it holds what the live one does |
-/// | `{name}@told.000002` | the one beside | it is told what the live one took |
-/// | `{name}@dropped.000002` | one that was dropped | it is removed once nobody reads a point in time of it, for ten minutes at most |
+/// | `{name}@Told.000002` | the one beside | it is told what the live one took |
+/// | `{name}@Dropped.000002` | one that was dropped | it is removed once nobody reads a point in time of it, for ten minutes at most |
 ///
-/// All requests go through one of these, so that a deleted index is an error and is not made again by the server with guessed types,
-/// and whoever does not know how it is now is refused and looks again. An index of a release that knew of one generation gets the
+/// All requests go through one of these, so that a deleted index is an error and is not made again by the server with guessed types:
+/// where it takes no account of `require_alias`, as with a delete that has a version, the capital letter keeps it from that. And whoever does not know how it is now is refused and looks again. An index of a release that knew of one generation gets the
 /// aliases when it is opened. While a generation is filled from rows, `{name}@notes-000002` has the ids of what was
 /// written without a version meanwhile.
 ///
@@ -123,8 +123,8 @@ use crate::{
 ///   goes on with it beside the other one. From rows it is begun anew: run that once (`RunOnce`).
 /// - **Deletes from before** a generation was begun are remembered by the elder one: it is kept for `delete_retention`, or what is older than
 ///   such a delete and comes later than the drop comes back.
-/// - **Where one has a newer version** of a document than the live one, be it that rows brought an older one, both get the next version when
-///   the one is made the same as the other.
+/// - **Where rows brought an older version** of a document than the generation before has, or one that it remembers as deleted, both get the next version when
+///   that one is made the same as the live one. Writes pause for it, as where one becomes live.
 /// - **Merging.** A shard keeps what was deleted for copies that fall behind and lets go of it only every half minute, so
 ///   [`merge_with`](SearchIndex::merge_with) may take that long after a delete. While a copy is away it is `Unavailable`.
 /// - **What others do to the index.** A changed similarity, analyzer, pipeline or limit, a foreign field, and an alias of

@@ -91,36 +91,38 @@ impl Sending<'_> {
         for round in 0.. {
             let view = self.thawed().await?;
             let start = Instant::now();
-            let known = std::mem::take(&mut outcomes);
-            let places: Vec<_> = (0..known.len()).filter(|place| known[*place].is_none()).collect();
-            let mut written = match self.once(&view, known).await {
+            let mut written = match self.once(&view, std::mem::take(&mut outcomes)).await {
                 Err(error) if round == 0 => return Err(error),
-                Err(error) => return Ok((self.given_up(before, &error), true)),
+                Err(error) => {
+                    let unknown = before.iter().map(|_| None).collect();
+                    return Ok((self.given_up(unknown, before, &error), true));
+                }
                 Ok(written) => written,
             };
             unseen |= written.unseen || round > 0;
             let moved = !written.gone.is_empty();
-            let done = |written: Written, before| (settled(written.outcomes, before), unseen);
             if !moved && start.elapsed() < SLOW {
-                return Ok(done(written, before));
+                return Ok((settled(written.outcomes, before), unseen));
             }
-            if let Err(error) = self.index.look(self.left()).await {
-                return if moved { Ok(done(written, before)) } else { Ok((self.given_up(before, &error), true)) };
-            }
-            let same = self.index.seen().view.set == view.set;
-            if same || Instant::now() >= self.deadline {
+            let looked = self.index.look(self.left()).await;
+            if moved && (looked.is_err() || self.index.seen().view.set == view.set || Instant::now() >= self.deadline) {
                 written.restore();
-                return Ok(done(written, before));
+                return Ok((settled(written.outcomes, before), unseen));
+            }
+            if let Err(error) = looked {
+                return Ok((self.given_up(written.outcomes, before, &error), true));
+            }
+            if self.index.seen().view.set == view.set {
+                return Ok((settled(written.outcomes, before), unseen));
             }
             // There are others by now. What was applied is applied again by what is so now.
-            for place in places {
-                let outcome = written.outcomes[place].take();
-                let applied = outcome.filter(is_applied).or_else(|| written.applied.remove(&place));
-                if applied.is_some() {
-                    before[place] = applied;
-                } else if !written.gone.contains(&place) {
-                    continue;
+            for (place, before) in before.iter_mut().enumerate() {
+                let applied = written.outcomes[place].take_if(|outcome| is_applied(outcome));
+                let applied = applied.or_else(|| written.applied.remove(&place));
+                if written.gone.contains(&place) {
+                    written.outcomes[place] = None;
                 }
+                *before = applied.or_else(|| before.take());
             }
             outcomes = written.outcomes;
         }
@@ -163,16 +165,16 @@ impl Sending<'_> {
     }
 
     /// Nobody can say any more which generations have what was applied.
-    fn given_up(&self, before: Vec<Option<Outcome>>, error: &Error) -> Vec<Outcome> {
-        let failed = |(place, applied): (usize, Option<Outcome>)| {
+    fn given_up(&self, outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>, error: &Error) -> Vec<Outcome> {
+        let failed = |(place, (outcome, before)): (usize, (Option<Outcome>, Option<Outcome>))| {
             let key = self.operations[place].id().as_str();
-            let error = match applied {
-                Some(_) => error::of_doubt(Effect::Once, again(error)),
-                None => again(error),
-            };
-            Outcome::Failed(error.with_key(key))
+            match outcome {
+                Some(outcome) if !is_applied(&outcome) && before.is_none() => outcome,
+                None if before.is_none() => Outcome::Failed(again(error).with_key(key)),
+                _ => Outcome::Failed(error::of_doubt(Effect::Once, again(error)).with_key(key)),
+            }
         };
-        before.into_iter().enumerate().map(failed).collect()
+        outcomes.into_iter().zip(before).enumerate().map(failed).collect()
     }
 }
 

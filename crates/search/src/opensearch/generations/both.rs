@@ -29,6 +29,8 @@ pub(in super::super) struct Written {
     pub(in super::super) gone: HashSet<usize>,
     /// What was applied to one generation of two.
     pub(in super::super) applied: HashMap<usize, Outcome>,
+    /// What the elder one took, and the live one was not sent yet.
+    pub(in super::super) accepted: HashMap<usize, Outcome>,
     /// Whether the server may have shown less than was asked for.
     pub(in super::super) unseen: bool,
 }
@@ -145,9 +147,18 @@ impl Both<'_> {
             let (place, outcome) = (places[nth], outcome.unwrap_or(Outcome::NotFound));
             let operation = &operations[place];
             let has_version = operation.version().is_some();
+            let accepted = written.accepted.remove(&place);
             if gone.contains(&nth) {
                 written.gone.insert(place);
+                // The elder one has it: sent again to that alone it comes too late.
+                written.applied.extend(accepted.map(|accepted| (place, accepted)));
+                written.outcomes[place] = Some(outcome);
+                continue;
             }
+            let outcome = match outcome {
+                Outcome::Failed(error) if accepted.is_some() => Outcome::Failed(in_one(error)),
+                outcome => outcome,
+            };
             match &outcome {
                 Outcome::Stale if is_elder => late.push(place),
                 Outcome::Stale | Outcome::Failed(_) => {}
@@ -190,7 +201,8 @@ impl Both<'_> {
             match outcome {
                 Some(Outcome::Stale) => late.push(place),
                 Some(failed @ Outcome::Failed(_)) => written.outcomes[place] = Some(failed),
-                _ => {}
+                Some(accepted) => drop(written.accepted.insert(place, accepted)),
+                None => {}
             }
         }
         let ids = late.iter().map(|place| operations[*place].id().clone()).collect();

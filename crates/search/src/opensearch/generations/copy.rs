@@ -7,15 +7,15 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use statehouse_core::{Error, ErrorKind, Result};
 use std::borrow::Cow;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::super::bulk::{Rule, Run, To};
 use super::super::client::{Call, deadline};
 use super::super::error::{self, BACKEND, Exception};
 use super::super::source::{self, Read};
 use super::super::versions::present;
-use super::ground::Ground;
-use super::set::readable;
+use super::ground::{Ground, SETTLE};
+use super::set::{Beside, Set, readable};
 use super::view::{Known, View};
 use crate::work::away;
 use crate::{DocumentId, Operation, Outcome, Record, Refresh};
@@ -24,7 +24,7 @@ impl Ground {
     /// Makes the generation beside the live one hold of these ids what that holds. Says how many it did not.
     pub(in super::super) async fn copy(&self, ids: Vec<DocumentId>) -> Result<u64> {
         let view = self.present().await?;
-        let Some(beside) = &view.beside else { return Err(none_beside()) };
+        let beside = view.beside.as_ref().ok_or_else(none_beside)?;
         View::check_stored(&view.live, beside)?;
         let address = view.address(self.alias.as_str(), beside);
         let until = deadline(self.client.timing.total);
@@ -42,29 +42,76 @@ impl Ground {
             }
         }
         let changed = told.len() as u64;
-        let ids: Vec<_> = told.iter().map(|operation| operation.id().clone()).collect();
+        let sent: Vec<_> = told.iter().map(|operation| (operation.id().clone(), operation.version())).collect();
         let outcomes = write(self, &address, Rule::Exact, told).await?;
-        let late = ids.into_iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Stale));
-        for (id, _) in late {
-            self.force(&view, beside, id).await?;
+        let late = sent.into_iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Stale));
+        let late: Vec<_> = late.map(|(sent, _)| sent).collect();
+        match view.beside_of(beside) {
+            _ if late.is_empty() => {}
+            Some(Beside::Copied | Beside::Kept) => self.finish(&view, beside, late).await?,
+            _ => self.force(view, late.into_iter().map(|(id, _)| id).collect()).await?,
         }
         Ok(changed)
     }
 
-    /// Makes one document the same in both that the other one has in a newer version, or remembers as deleted: both get a version
-    /// that neither had. Whoever writes meanwhile finds that refused, and writes again behind it.
-    async fn force(&self, view: &View, beside: &Known, id: DocumentId) -> Result<()> {
-        let alias = self.alias.as_str();
-        let (there, until) = (view.address(alias, beside), deadline(self.client.timing.total));
-        let known = present(&self.client, &there, vec![id.clone()], until).await?.pop().flatten();
-        let live = records(self, view, &view.live, vec![id]).await?.pop().flatten();
-        // What is newer in the live one is found by the next pass.
-        let Some(record) = live.filter(|live| known.is_none_or(|known| live.version() < Some(known))) else {
+    /// Finishes what somebody has written to the other generation first, and perhaps has died of: as it is there it becomes in
+    /// the live one, with its version, or else by a delete of no newer than was refused.
+    async fn finish(&self, view: &View, beside: &Known, late: Vec<(DocumentId, Option<u64>)>) -> Result<()> {
+        let (ids, refused): (Vec<_>, Vec<_>) = late.into_iter().unzip();
+        let there = records(self, view, beside, ids.clone()).await?;
+        let live = records(self, view, &view.live, ids).await?;
+        let mut told = Vec::new();
+        for ((there, live), refused) in there.into_iter().zip(live).zip(refused) {
+            match (there, live) {
+                (Some(there), live) if live.as_ref().and_then(Record::version) < there.version() => {
+                    told.push(Operation::Upsert(view.record(beside, &view.live, &there)));
+                }
+                (None, Some(live)) if live.version() == refused => {
+                    told.push(Operation::Delete { id: live.id().clone(), version: live.version() });
+                }
+                _ => {}
+            }
+        }
+        write(self, &view.set.name(self.alias.as_str()), Rule::Exact, told).await.map(drop)
+    }
+
+    /// Makes documents the same in both that the other one, which was filled from elsewhere, has in a newer version, or remembers
+    /// as deleted: both get a version that neither had. Nobody writes meanwhile, and whoever has a write on its way sees by the
+    /// next number that it did not come in time.
+    async fn force(&self, view: View, late: Vec<DocumentId>) -> Result<()> {
+        if view.set.frozen {
+            return self.force_frozen(&view, late).await;
+        }
+        let (set, index) = (view.set.frozen(), view.live.index.clone());
+        if !self.change(view.set, set, &index, Vec::new()).await? {
             return Ok(());
-        };
+        }
+        sleep(SETTLE).await;
+        let forced = self.force_frozen(&View { set, ..view }, late).await;
+        let next = Set { last: set.last.saturating_add(1), ..set.thawed() };
+        self.change(set, next, &index, Vec::new()).await?;
+        forced
+    }
+
+    async fn force_frozen(&self, view: &View, late: Vec<DocumentId>) -> Result<()> {
+        let Some(beside) = &view.beside else { return Ok(()) };
+        let (there, until) = (view.address(self.alias.as_str(), beside), deadline(self.client.timing.total));
+        let known = present(&self.client, &there, late.clone(), until).await?;
+        let live = records(self, view, &view.live, late).await?;
+        for (known, live) in known.into_iter().zip(live) {
+            // What is newer in the live one is found by the next pass.
+            if let Some(record) = live.filter(|live| known.is_none_or(|known| live.version() < Some(known))) {
+                self.force_one(view, beside, (record, known)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn force_one(&self, view: &View, beside: &Known, (record, known): (Record, Option<u64>)) -> Result<()> {
+        let alias = self.alias.as_str();
         let (rule, version) = known.map_or((Rule::Create, 1), |known| (Rule::Newer, known.saturating_add(1)));
         let told = view.record(&view.live, beside, &record).with_version(version);
-        let outcomes = write(self, &there, rule, vec![Operation::Upsert(told)]).await?;
+        let outcomes = write(self, &view.address(alias, beside), rule, vec![Operation::Upsert(told)]).await?;
         let [Outcome::Created { version } | Outcome::Updated { version }] = outcomes[..] else { return Ok(()) };
         let same = vec![Operation::Upsert(record.with_version(version))];
         write(self, &view.set.name(alias), Rule::Newer, same).await.map(drop)

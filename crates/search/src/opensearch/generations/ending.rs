@@ -104,7 +104,7 @@ impl Ground {
         #[derive(Deserialize)]
         struct Index {}
         let alias = self.alias.as_str();
-        let path = format!("/{alias}@told.*,{alias}@dropped.*/_alias");
+        let path = format!("/{alias}@Told.*,{alias}@Dropped.*/_alias");
         let listed: Result<BTreeMap<String, Index>> = self.client.read(&Call::get(path)).await;
         let indexes = listed.unwrap_or_default();
         let is_left =

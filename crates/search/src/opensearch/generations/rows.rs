@@ -1,6 +1,6 @@
 //! What is written without a version while a generation is filled from rows: whatever version a row has, it is older.
 //!
-//! It is noted in an index of its own, `{name}@notes-{number}`, reached by the alias `{name}@noted.{number}`: a document for each
+//! It is noted in an index of its own, `{name}@notes-{number}`, reached by the alias `{name}@Noted.{number}`: a document for each
 //! id, empty, with the version that it has in the live generation. A writer notes before it tells the generation that is filled;
 //! who brings rows looks behind each write whether something was noted. So one of both sees the other.
 
@@ -27,7 +27,7 @@ fn notes(alias: &str, number: u32) -> String {
 }
 
 fn noted(alias: &str, number: u32) -> String {
-    format!("{alias}@noted.{number:06}")
+    format!("{alias}@Noted.{number:06}")
 }
 
 impl Ground {

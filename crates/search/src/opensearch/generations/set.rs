@@ -3,12 +3,15 @@
 //! | alias | of | says |
 //! | --- | --- | --- |
 //! | `{name}` | the live one | what other tools and builds before search |
-//! | `{name}@write.{last}.{live}` | the live one | writes go here; which generations there are, `last` being the highest number that was given |
-//! | `{name}@write.{last}.{live}.{beside}.{state}` | the live one | as well, where another one stands beside it |
-//! | `{name}@frozen.…` | the live one | in its place while another generation becomes live: nobody writes |
+//! | `{name}@Write.{last}.{live}` | the live one | writes go here; which generations there are, `last` being the highest number that was given |
+//! | `{name}@Write.{last}.{live}.{beside}.{state}` | the live one | as well, where another one stands beside it |
+//! | `{name}@Frozen.…` | the live one | in its place while another generation becomes live: nobody writes |
 //! | `{name}@{number}` | each that may be searched | it holds what the live one does |
-//! | `{name}@told.{number}` | the one beside | it is told what the live one was |
-//! | `{name}@dropped.{number}` | one that was dropped | it is removed once nobody reads a point in time of it |
+//! | `{name}@Told.{number}` | the one beside | it is told what the live one was |
+//! | `{name}@Dropped.{number}` | one that was dropped | it is removed once nobody reads a point in time of it |
+//!
+//! No index may be called so, for the capital letter: else the server makes one of any name for a delete with a version, whatever is asked
+//! of it.
 //!
 //! Numbers of aliases for reading and telling have six digits, as those of the indexes.
 
@@ -96,7 +99,7 @@ impl Set {
     /// The alias that says so.
     pub(in super::super) fn name(self, alias: &str) -> String {
         let Self { last, live, beside, frozen } = self;
-        let verb = if frozen { "frozen" } else { "write" };
+        let verb = if frozen { "Frozen" } else { "Write" };
         let beside = beside.map(|(number, state)| format!(".{number}.{}", state.word())).unwrap_or_default();
         format!("{alias}@{verb}.{last}.{live}{beside}")
     }
@@ -105,8 +108,8 @@ impl Set {
     pub(in super::super) fn parse(alias: &str, name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(alias)?.strip_prefix('@')?.split('.');
         let frozen = match parts.next()? {
-            "write" => false,
-            "frozen" => true,
+            "Write" => false,
+            "Frozen" => true,
             _ => return None,
         };
         let (last, live) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -129,12 +132,12 @@ pub(in super::super) fn readable(alias: &str, number: u32) -> String {
 
 /// By what the one beside is written.
 pub(in super::super) fn told(alias: &str, number: u32) -> String {
-    format!("{alias}@told.{number:06}")
+    format!("{alias}@Told.{number:06}")
 }
 
 /// What one has that was dropped.
 pub(in super::super) fn dropped(alias: &str, number: u32) -> String {
-    format!("{alias}@dropped.{number:06}")
+    format!("{alias}@Dropped.{number:06}")
 }
 
 /// What the index of a generation is called.
@@ -157,10 +160,10 @@ mod tests {
         let alone = Set::alone(1);
         let both = Set { last: 4, live: 1, beside: Some((3, Beside::Copied)), frozen: false };
         for (set, name) in [
-            (alone, "acme.wards@write.1.1"),
-            (both, "acme.wards@write.4.1.3.copied"),
-            (both.frozen(), "acme.wards@frozen.4.1.3.copied"),
-            (both.with_beside(Some((3, Beside::Came))), "acme.wards@write.4.1.3.came"),
+            (alone, "acme.wards@Write.1.1"),
+            (both, "acme.wards@Write.4.1.3.copied"),
+            (both.frozen(), "acme.wards@Frozen.4.1.3.copied"),
+            (both.with_beside(Some((3, Beside::Came))), "acme.wards@Write.4.1.3.came"),
         ] {
             assert_eq!(set.name("acme.wards"), name);
             assert_eq!(Set::parse("acme.wards", name), Some(set));
@@ -168,16 +171,16 @@ mod tests {
         for name in [
             "acme.wards",
             "acme.wards@marks",
-            "acme.wards@write.1",
-            "acme.wards@write.1.1.2",
-            "acme.wards@write.1.1.2.other",
-            "acme.wards@write.1.1.2.kept.more",
+            "acme.wards@Write.1",
+            "acme.wards@Write.1.1.2",
+            "acme.wards@Write.1.1.2.other",
+            "acme.wards@Write.1.1.2.kept.more",
             "acme.wards@000001",
-            "acme.ward@write.1.1",
+            "acme.ward@Write.1.1",
         ] {
             assert_eq!(Set::parse("acme.wards", name), None, "{name}");
         }
-        assert_eq!((readable("a", 1), told("a", 2)), ("a@000001".to_owned(), "a@told.000002".to_owned()));
+        assert_eq!((readable("a", 1), told("a", 2)), ("a@000001".to_owned(), "a@Told.000002".to_owned()));
         let numbers = ["a-000012", "a-12", "a-0000012", "b-000012", "a-b"].map(|index| number("a", index));
         assert_eq!(numbers, [Some(12), None, None, None, None]);
     }

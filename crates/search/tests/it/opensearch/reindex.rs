@@ -284,12 +284,13 @@ async fn a_write_whose_answer_is_late_is_in_a_generation_that_was_begun_meanwhil
     let proxy = FaultProxy::start(scratch.node.address());
     let other = OpenSearchIndex::open(config(&proxy.address(), ""), &scratch.name, old_schema()).await.unwrap();
     put(&other, [document(&old_schema(), "seen", 1)]).await;
-    proxy.delay(Direction::ToClient, Duration::from_millis(1_500));
+    proxy.delay(Direction::ToClient, Duration::from_secs(5));
     let write = tokio::spawn(async move { put(&other, [document(&old_schema(), "late", 1)]).await });
     while knows.get(&id("late")).await.unwrap().is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let filling = knows.begin_with(Arc::new(new_schema()), renamed()).await.unwrap();
+    proxy.heal();
     write.await.unwrap();
     assert!(filling.get(&id("late")).await.unwrap().is_some());
     assert!(knows.get(&id("late")).await.unwrap().is_some());
@@ -306,8 +307,8 @@ async fn writes_go_on_where_who_stopped_them_has_died() {
     let (live, alias) =
         (format!("{}-000001", scratch.name), |verb: &str| format!("{}@{verb}.2.1.2.copied", scratch.name));
     let actions = json!({ "actions": [
-        { "remove": { "index": live, "alias": alias("write"), "must_exist": true } },
-        { "add": { "index": live, "alias": alias("frozen") } },
+        { "remove": { "index": live, "alias": alias("Write"), "must_exist": true } },
+        { "add": { "index": live, "alias": alias("Frozen") } },
     ]});
     let (status, answer) = scratch.request("POST", "/_aliases", &actions.to_string()).await;
     assert_eq!(status, 200, "{answer}");
@@ -343,7 +344,7 @@ async fn an_index_of_a_release_before_is_indexed_anew() {
     let scratch = Scratch::new().await;
     let index = scratch.open(old_schema()).await.unwrap();
     put(&index, [document(&old_schema(), "a", 1)]).await;
-    for alias in ["@write.1.1", "@000001"] {
+    for alias in ["@Write.1.1", "@000001"] {
         let target = format!("/{0}-000001/_alias/{0}{alias}", scratch.name);
         assert_eq!(scratch.request("DELETE", &target, "").await.0, 200);
     }
