@@ -13,9 +13,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::client::{Call, Client, OPERATION};
+use super::handle::check_open;
 use super::onward::Onward;
 use super::search::{self, Sharded};
-use super::{OpenSearchIndex, check_open, error, tell_of_foreign};
+use super::{OpenSearchIndex, error, tell_of_foreign};
 use crate::cursor::Cursor;
 use crate::lease::{Lease, gone};
 use crate::limits::Size;

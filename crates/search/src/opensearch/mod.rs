@@ -8,8 +8,10 @@ mod config;
 mod counts;
 mod drift;
 mod error;
+mod found;
 mod function;
 mod generations;
+mod handle;
 mod health;
 mod hits;
 mod mapping;
@@ -30,14 +32,13 @@ mod writing;
 mod tests;
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::json;
-use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result, Retry};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -586,13 +587,6 @@ fn tell_of_foreign(skipped: u64) {
     }
 }
 
-fn check_open(closed: &AtomicBool) -> Result<()> {
-    if !closed.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Unavailable, "the index is closed").with_retry(Retry::Never))
-}
-
 /// Goes on with what changes generations, whether or not anybody waits for its end.
 async fn late<T: Send + 'static>(
     limit: Option<Duration>,
@@ -609,12 +603,6 @@ async fn late<T: Send + 'static>(
 
 fn preference(alias: &str) -> String {
     format!("statehouse{:016x}", RandomState::new().hash_one(alias))
-}
-
-fn search_path(alias: &str, preference: &str, several_shards: bool) -> String {
-    // Term statistics of all shards are gathered first, so that scores do not depend on the shard.
-    let kind = if several_shards { "&search_type=dfs_query_then_fetch" } else { "" };
-    format!("/{alias}/_search?allow_partial_search_results=false&preference={preference}{kind}")
 }
 
 #[async_trait]
@@ -679,7 +667,9 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn generations_with(&self, options: GenerationsOptions) -> Result<Vec<Generation>> {
         self.check_open()?;
-        let found = within(options.deadline, self.ground.generations(options.checksums));
+        // To read all ids takes as long as it takes.
+        let limit = options.deadline.or((!options.checksums).then_some(self.deadline));
+        let found = within(limit, self.ground.generations(options.checksums));
         OPERATION.generations.during(found).await
     }
 

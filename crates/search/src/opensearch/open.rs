@@ -1,10 +1,9 @@
 //! Finding or making the index, and checking that it is what we think it is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
@@ -13,8 +12,9 @@ use super::client::{Call, Client, deadline};
 use super::config::OpenSearchConfig;
 use super::drift;
 use super::error;
+use super::found::{Found, Known};
 use super::generations::set::{self, Set, readable};
-use super::generations::{Ground, Known, Serving, View};
+use super::generations::{Ground, Serving, View};
 use super::mapping::{self, Stored};
 use super::shards::Shards;
 use crate::Schema;
@@ -118,22 +118,15 @@ async fn root(client: &Client) -> Result<Option<Root>> {
     }
 }
 
-/// An index as the server describes it.
-#[derive(Debug, Deserialize)]
-pub(super) struct Found {
-    #[serde(default)]
-    aliases: Json,
-    mappings: Json,
-    settings: Json,
-}
-
 /// Opens the index behind the alias, or creates both, and makes sure that it serves as we expect.
 pub(super) async fn index(wanted: Wanted<'_>) -> Result<Opened> {
     let (client, alias) = (&*wanted.ground.client, wanted.ground.alias.as_str());
     let until = deadline(client.timing.total);
     let opened = ensure(wanted).await?;
     let known = opened.known().ok_or_else(error::of_gone)?;
-    wait_for_shards(client, &opened.view.address(alias, known), until).await?;
+    let is_live = known.number == opened.view.set.live;
+    let address = if is_live { alias.to_owned() } else { opened.view.address(alias, known) };
+    wait_for_shards(client, &address, until).await?;
     // What it does to words says more than which setting was changed.
     verify_analysis(client, &known.index, &known.stored.schema).await?;
     opened.check()?;
@@ -210,83 +203,6 @@ pub(super) async fn look(wanted: Wanted<'_>, timeout: Option<Duration>) -> Resul
     view.map(|view| check(view, wanted)).transpose()
 }
 
-/// What is behind an alias, by name.
-pub(super) async fn found(
-    client: &Client,
-    alias: &str,
-    timeout: Option<Duration>,
-) -> Result<Option<BTreeMap<String, Found>>> {
-    let answer = client.exchange(&Call::get(format!("/{alias}")).within(timeout)).await?;
-    if answer.status == 404 {
-        let error = answer.error();
-        // Anything else that says so is not the server's word on the index.
-        let gone = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
-        return if gone { Ok(None) } else { Err(error) };
-    }
-    serde_json::from_slice(&answer.into_body()?).map(Some).map_err(error::of_broken_body)
-}
-
-pub(super) fn nothing_described() -> Error {
-    error::of_other_question("OpenSearch described no index")
-}
-
-/// What an index was created with.
-fn stored_of(name: &str, mappings: &Json) -> Result<Stored> {
-    let stored = mappings["_meta"].get("statehouse");
-    let stored = stored.ok_or_else(|| mapping::mismatch(format!("{name} was not created by statehouse")))?;
-    let stored = Stored::deserialize(stored).map_err(|cause| {
-        mapping::mismatch("the index was created by a release with another form of schemas").with_source(cause)
-    })?;
-    stored.check().map(|()| stored)
-}
-
-/// The one index behind an alias.
-pub(super) fn only(found: BTreeMap<String, Found>, alias: &str) -> Result<(String, Found)> {
-    if found.len() > 1 {
-        let names: Vec<_> = found.into_keys().collect();
-        let message = format!("the alias {alias} stands for several indexes: {}", names.join(", "));
-        return Err(mapping::mismatch(message));
-    }
-    let (name, found) = found.into_iter().next().ok_or_else(nothing_described)?;
-    if name == alias {
-        return Err(mapping::mismatch(format!("{alias} is an index of its own and not an alias of one")));
-    }
-    Ok((name, found))
-}
-
-impl Found {
-    /// The names of its aliases.
-    pub(super) fn aliases(&self) -> impl Iterator<Item = &str> {
-        self.aliases.as_object().into_iter().flat_map(|aliases| aliases.keys().map(String::as_str))
-    }
-
-    /// What is known of a generation by it.
-    pub(super) fn known(self, number: u32, name: String) -> Result<Known> {
-        let stored = stored_of(&name, &self.mappings)?;
-        let shards = &self.settings["index"]["number_of_shards"];
-        let shards = shards.as_str().and_then(|shards| shards.parse().ok()).unwrap_or(1);
-        Ok(Known { number, index: name, shards, stored, found: self })
-    }
-
-    fn check_durable(&self) -> Result<()> {
-        if self.settings["index"]["translog"]["durability"] != "async" {
-            return Ok(());
-        }
-        let message =
-            "index.translog.durability is \"async\": acknowledged writes could be lost; set it to \"request\"";
-        Err(mapping::mismatch(message))
-    }
-
-    /// Whether it has a field, whatever it says that it has.
-    fn has(&self, name: &str) -> bool {
-        let properties = &self.mappings["properties"];
-        match name.split_once('.') {
-            Some((field, inner)) => properties[field]["fields"].get(inner).is_some(),
-            None => properties.get(name).is_some(),
-        }
-    }
-}
-
 fn check(view: View, wanted: Wanted<'_>) -> Result<Opened> {
     let Wanted { ground, schema, own } = wanted;
     let Serving { known, lacks } = view.find(schema, own, &ground.fillers)?;
@@ -295,11 +211,11 @@ fn check(view: View, wanted: Wanted<'_>) -> Result<Opened> {
     let unsaid = !lacks.is_empty() && lacks.iter().all(|name| known.found.has(name));
     let home = known.number;
     let drift = view.all().find_map(|known| {
-        let Found { aliases, mappings, settings } = &known.found;
+        let (Found { aliases, mappings, settings }, index) = (&known.found, &known.found.settings["index"]);
         let of = if known.number == home { schema } else { &known.stored.schema };
         let drift = drift::find(&known.stored.schema, of, mappings, settings)
             .or_else(|| drift::alias(&aliases[alias]))
-            .or_else(|| drift::forgets(&settings["index"], retention));
+            .or_else(|| drift::forgets(index, retention));
         drift.map(|drift| (known.index.clone(), drift))
     });
     Ok(Opened { home, lacks, unsaid, drift, view })

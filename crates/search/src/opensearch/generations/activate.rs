@@ -7,22 +7,20 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep};
 
 use super::super::error::BACKEND;
+use super::super::found::Known;
 use super::compare::{Compared, Rest};
 use super::ground::{Ground, SETTLE, add, remove};
 use super::set::{Beside, Set, readable, told};
-use super::view::{Known, View, absent};
+use super::view::{View, absent};
 use crate::Verify;
 
 /// How long writers wait at most for those before them to end.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether they have.
-pub(super) const TURN: Duration = Duration::from_millis(50);
-
 impl Ground {
     /// Makes a generation live: both are compared while others write, then writes stop for a moment, what was written since is
     /// compared, and the aliases change in one step.
-    pub(in super::super) async fn activate(&self, number: u32, verify: Verify) -> Result<()> {
+    pub(crate) async fn activate(&self, number: u32, verify: Verify) -> Result<()> {
         let view = self.settled().await?;
         if view.set.live == number {
             return Ok(());

@@ -8,26 +8,30 @@ use tokio::time::sleep;
 
 use super::super::client::{Call, deadline};
 use super::super::error::BACKEND;
+use super::super::found::Known;
 use super::super::mapping::{self, Stored};
 use super::super::open::{verify_analysis, wait_for_shards};
 use super::activate::meanwhile;
 use super::filler::Filler;
 use super::ground::{Ground, SETTLE};
 use super::set::{self, Beside, Set, told};
-use super::view::{Known, View};
+use super::view::View;
 use crate::{BeginOptions, Schema};
 
 /// How often others may come in between.
-const TRIES: usize = 8;
+const TRIES: u32 = 12;
+
+/// How often somebody else who makes the next one is waited for.
+const PATIENCE: u32 = 6;
 
 impl Ground {
     /// Begins a generation beside the live one, or goes on with one. Gives its number, and what says that it is being filled.
-    pub(in super::super) async fn begin(
+    pub(crate) async fn begin(
         self: &Arc<Self>,
         wanted: &Schema,
         BeginOptions { renamed, from_rows, .. }: BeginOptions,
     ) -> Result<(u32, Arc<Filler>)> {
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let view = self.settled().await?;
             if let Some(beside) = &view.beside {
                 let is_same = beside.stored.serves(wanted) && are_its_names(&view.live, beside, &renamed);
@@ -46,7 +50,7 @@ impl Ground {
                 continue;
             }
             check_renamed(&view.live.stored.schema, wanted, &renamed)?;
-            if let Some(number) = self.begin_beside(&view, wanted, &renamed, from_rows).await? {
+            if let Some(number) = self.begin_beside(&view, (wanted, &renamed, from_rows), tries).await? {
                 let filler = self.fillers.join(number);
                 // Behind this whoever writes to one alone has looked again.
                 sleep(SETTLE).await;
@@ -61,12 +65,11 @@ impl Ground {
     async fn begin_beside(
         &self,
         view: &View,
-        wanted: &Schema,
-        renamed: &[(String, String)],
-        from_rows: bool,
+        (wanted, renamed, from_rows): (&Schema, &[(String, String)], bool),
+        tries: u32,
     ) -> Result<Option<u32>> {
         let alias = self.alias.as_str();
-        let Some(number) = self.made(view.set.last, wanted, renamed).await? else { return Ok(None) };
+        let Some(number) = self.made(view.set.last, (wanted, renamed), tries).await? else { return Ok(None) };
         if from_rows {
             self.make_notes(number).await?;
         }
@@ -82,22 +85,29 @@ impl Ground {
     }
 
     /// An index of this schema with a number above this one, that nobody knows of yet.
-    async fn made(&self, last: u32, wanted: &Schema, renamed: &[(String, String)]) -> Result<Option<u32>> {
+    async fn made(
+        &self,
+        last: u32,
+        (wanted, renamed): (&Schema, &[(String, String)]),
+        tries: u32,
+    ) -> Result<Option<u32>> {
         let alias = self.alias.as_str();
         let stored = Stored { renamed: renamed.to_vec(), ..Stored::of(wanted) };
-        // One may have been left by who has ended before it stood beside the live one, or is made by somebody else just now.
-        for number in (last.saturating_add(1)..).take(TRIES) {
-            let body = mapping::creation(&stored, &json!({ told(alias, number): {} }), &self.config.layout)?;
-            let index = set::index(alias, number);
-            match self.client.send(&Call::put(format!("/{index}"), &body)).await {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                made => made?,
-            };
-            wait_for_shards(&self.client, &index, deadline(self.client.timing.total)).await?;
-            verify_analysis(&self.client, &index, wanted).await?;
-            return Ok(Some(number));
-        }
-        Ok(None)
+        // Somebody else may be making it just now, or have ended before it stood beside the live one: it is waited for, and
+        // then passed over.
+        let number = last.saturating_add(1).saturating_add(tries.saturating_sub(PATIENCE));
+        let body = mapping::creation(&stored, &json!({ told(alias, number): {} }), &self.config.layout)?;
+        let index = set::index(alias, number);
+        match self.client.send(&Call::put(format!("/{index}"), &body)).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                sleep(SETTLE).await;
+                return Ok(None);
+            }
+            made => made?,
+        };
+        wait_for_shards(&self.client, &index, deadline(self.client.timing.total)).await?;
+        verify_analysis(&self.client, &index, wanted).await?;
+        Ok(Some(number))
     }
 }
 

@@ -13,37 +13,38 @@ use tokio::time::Instant;
 
 use super::super::bulk::{Rule, Run, To};
 use super::super::error::BACKEND;
+use super::super::found::Known;
 use super::super::marks::Marks;
 use super::super::versions::present;
 use super::ground::Ground;
 use super::set::{Beside, told};
-use super::view::{Known, View};
+use super::view::View;
 use crate::work::{Stop, away};
 use crate::{DocumentId, Operation, Outcome, Refresh};
 
 /// What became of the operations of a bulk.
 #[derive(Debug, Default)]
-pub(in super::super) struct Written {
-    pub(in super::super) outcomes: Vec<Option<Outcome>>,
+pub(crate) struct Written {
+    pub(crate) outcomes: Vec<Option<Outcome>>,
     /// Those that a generation did not take in, for what it is for has changed.
-    pub(in super::super) gone: HashSet<usize>,
+    pub(crate) gone: HashSet<usize>,
     /// What was applied to one generation of two.
-    pub(in super::super) applied: HashMap<usize, Outcome>,
+    pub(crate) applied: HashMap<usize, Outcome>,
     /// What the elder one took, and the live one was not sent yet.
-    pub(in super::super) accepted: HashMap<usize, Outcome>,
+    pub(crate) accepted: HashMap<usize, Outcome>,
     /// Whether the server may have shown less than was asked for.
-    pub(in super::super) unseen: bool,
+    pub(crate) unseen: bool,
 }
 
 /// A bulk for two generations.
-pub(in super::super) struct Both<'a> {
-    pub(in super::super) ground: &'a Ground,
-    pub(in super::super) view: Arc<View>,
+pub(crate) struct Both<'a> {
+    pub(crate) ground: &'a Ground,
+    pub(crate) view: Arc<View>,
     /// That of the handle.
-    pub(in super::super) home: u32,
-    pub(in super::super) fence: Option<(&'a Marks, &'a Fence)>,
-    pub(in super::super) is_long: bool,
-    pub(in super::super) deadline: Instant,
+    pub(crate) home: u32,
+    pub(crate) fence: Option<(&'a Marks, &'a Fence)>,
+    pub(crate) is_long: bool,
+    pub(crate) deadline: Instant,
 }
 
 /// What the other generation is to be told, for the operations at these places.
@@ -71,7 +72,7 @@ impl Both<'_> {
     }
 
     /// Writes what is not known to be refused yet.
-    pub(in super::super) async fn bulk(
+    pub(crate) async fn bulk(
         &self,
         operations: &Arc<Vec<Operation>>,
         mut outcomes: Vec<Option<Outcome>>,
@@ -307,7 +308,7 @@ impl Told {
 
 impl Written {
     /// Says of what was applied to one generation that it was, where there is no other one to be told.
-    pub(in super::super) fn restore(&mut self) {
+    pub(crate) fn restore(&mut self) {
         for (place, _) in self.applied.drain() {
             let error = Error::new(ErrorKind::Unavailable, "the other generation is not there").with_backend(BACKEND);
             self.outcomes[place] = Some(Outcome::Failed(in_one(error)));
@@ -358,12 +359,12 @@ fn groups(operations: &[Operation], known: &[Option<Outcome>]) -> Vec<Vec<usize>
     groups
 }
 
-pub(in super::super) const fn is_applied(outcome: &Outcome) -> bool {
+pub(crate) const fn is_applied(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::Stale | Outcome::Failed(_))
 }
 
 /// One failure of several operations.
-pub(in super::super) fn again(error: &Error) -> Error {
+pub(crate) fn again(error: &Error) -> Error {
     Error::new(error.kind(), error.message().to_owned()).with_backend(BACKEND).with_retry(error.retry())
 }
 

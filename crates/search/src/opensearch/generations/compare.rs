@@ -1,6 +1,7 @@
 //! Whether two generations hold the same.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use statehouse_core::Result;
 use tokio::time::{Instant, sleep};
@@ -34,6 +35,9 @@ impl Rest {
     }
 }
 
+/// How often it is looked whether writers have ended.
+const TURN: Duration = Duration::from_millis(50);
+
 /// More than this that differs, or was written since, is not looked at while nobody writes.
 const MOST: usize = 5_000;
 
@@ -58,7 +62,7 @@ impl Ground {
             if rest.is_none() || Instant::now() >= until {
                 return Ok(rest);
             }
-            sleep(super::activate::TURN).await;
+            sleep(TURN).await;
         }
     }
 

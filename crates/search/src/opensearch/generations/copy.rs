@@ -12,17 +12,18 @@ use tokio::time::{Instant, sleep};
 use super::super::bulk::{Rule, Run, To};
 use super::super::client::{Call, deadline};
 use super::super::error::{self, BACKEND, Exception};
+use super::super::found::Known;
 use super::super::source::{self, Read};
 use super::super::versions::present;
 use super::ground::{Ground, SETTLE};
 use super::set::{Beside, Set, readable};
-use super::view::{Known, View};
+use super::view::View;
 use crate::work::away;
 use crate::{DocumentId, Operation, Outcome, Record, Refresh};
 
 impl Ground {
     /// Makes the generation beside the live one hold of these ids what that holds. Says how many it did not.
-    pub(in super::super) async fn copy(&self, ids: Vec<DocumentId>) -> Result<u64> {
+    pub(crate) async fn copy(&self, ids: Vec<DocumentId>) -> Result<u64> {
         let view = self.present().await?;
         let beside = view.beside.as_ref().ok_or_else(none_beside)?;
         View::check_stored(&view.live, beside)?;

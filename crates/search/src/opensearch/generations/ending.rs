@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 impl Ground {
     /// Drops a generation that is not live: nobody finds it any more. Its index is removed once nobody reads it.
-    pub(in super::super) async fn drop_generation(self: &Arc<Self>, number: u32) -> Result<()> {
+    pub(crate) async fn drop_generation(self: &Arc<Self>, number: u32) -> Result<()> {
         let view = self.settled().await?;
         if view.set.live == number {
             let message = format!("generation {number} is live: activate another one first");

@@ -12,52 +12,54 @@ use tokio::time::{Instant, sleep};
 
 use super::super::client::{Call, Client};
 use super::super::config::OpenSearchConfig;
-use super::super::{check_open, error, open, search_path};
+use super::super::found::Known;
+use super::super::handle::{check_open, search_path};
+use super::super::{error, found};
 use super::filler::Fillers;
 use super::set::{self, Set, readable, told};
-use super::view::{Known, View};
+use super::view::View;
 
 /// How long another process may take to make a generation live. Behind that it has died, and writes go on.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Behind a change, requests that a node took in before it have ended after this time, or whoever sent them looks again: see
 /// [`SLOW`].
-pub(in super::super) const SETTLE: Duration = Duration::from_millis(500);
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
 /// A write that took longer than this may have been taken in before a change of the generations, and come behind it. Who sent it
 /// looks again before it is acknowledged.
-pub(in super::super) const SLOW: Duration = Duration::from_millis(250);
+pub(crate) const SLOW: Duration = Duration::from_millis(250);
 
 /// How often a look is tried that comes in the middle of a change.
 const LOOKS: usize = 6;
 
 /// An index, as all handles of it know it.
-pub(in super::super) struct Ground {
-    pub(in super::super) client: Arc<Client>,
-    pub(in super::super) config: OpenSearchConfig,
-    pub(in super::super) alias: Namespace,
+pub(crate) struct Ground {
+    pub(crate) client: Arc<Client>,
+    pub(crate) config: OpenSearchConfig,
+    pub(crate) alias: Namespace,
     /// All handles of it are closed at once.
-    pub(in super::super) closed: Arc<AtomicBool>,
-    pub(in super::super) fillers: Fillers,
+    pub(crate) closed: Arc<AtomicBool>,
+    pub(crate) fillers: Fillers,
     /// Since when nobody writes.
     frozen: Mutex<Option<(Set, Instant)>>,
 }
 
 /// The generation of a handle.
 #[derive(Debug)]
-pub(in super::super) struct Home {
-    pub(in super::super) number: u32,
+pub(crate) struct Home {
+    pub(crate) number: u32,
     /// What its index is called.
-    pub(in super::super) index: String,
+    pub(crate) index: String,
     /// By what it is read.
-    pub(in super::super) address: String,
-    pub(in super::super) search_path: String,
+    pub(crate) address: String,
+    pub(crate) search_path: String,
     /// Whether there is more than one shard.
-    pub(in super::super) several: bool,
+    pub(crate) several: bool,
 }
 
 impl Home {
-    pub(in super::super) fn of(view: &View, known: &Known, alias: &str, preference: &str) -> Self {
+    pub(crate) fn of(view: &View, known: &Known, alias: &str, preference: &str) -> Self {
         let (address, several) = (view.address(alias, known), known.shards > 1);
         let search_path = search_path(&address, preference, several);
         Self { number: known.number, index: known.index.clone(), address, search_path, several }
@@ -71,7 +73,7 @@ impl std::fmt::Debug for Ground {
 }
 
 impl Ground {
-    pub(in super::super) fn new(config: &OpenSearchConfig, name: &Namespace) -> Result<Self> {
+    pub(crate) fn new(config: &OpenSearchConfig, name: &Namespace) -> Result<Self> {
         Ok(Self {
             client: Arc::new(Client::new(config)?),
             config: config.clone(),
@@ -82,36 +84,38 @@ impl Ground {
         })
     }
 
-    pub(in super::super) fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         check_open(&self.closed)
     }
 
-    pub(in super::super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
     /// What there is of the index now; `None` if there is none.
-    pub(in super::super) async fn view(&self, timeout: Option<Duration>) -> Result<Option<View>> {
+    pub(crate) async fn view(&self, timeout: Option<Duration>) -> Result<Option<View>> {
         let alias = self.alias.as_str();
-        for _ in 0..LOOKS {
-            let Some(found) = open::found(&self.client, alias, timeout).await? else { return Ok(None) };
-            let (name, live) = open::only(found, alias)?;
-            let Some(set) = sets(alias, live.aliases()).max_by_key(|set| (set.last, set.beside.is_some())) else {
+        for tries in 0..LOOKS {
+            let Some(found) = found::found(&self.client, alias, timeout).await? else { return Ok(None) };
+            let (name, live) = found::only(found, alias)?;
+            let said = sets(alias, live.aliases()).max_by_key(|set| (set.last, set.beside.is_some()));
+            if said.is_none() && tries == 0 {
                 self.adopt(&name, timeout).await?;
                 continue;
-            };
+            }
+            let set = said.unwrap_or_else(|| Set::alone(set::number(alias, &name).unwrap_or(1)));
             self.note_frozen(set).await?;
             let live = live.known(set.live, name)?;
             let Some((number, _)) = set.beside else { return Ok(Some(View { set, live, beside: None })) };
-            match open::found(&self.client, &told(alias, number), timeout).await? {
+            match found::found(&self.client, &told(alias, number), timeout).await? {
                 Some(found) => {
-                    let (name, beside) = open::only(found, &told(alias, number))?;
+                    let (name, beside) = found::only(found, &told(alias, number))?;
                     return Ok(Some(View { set, live, beside: Some(beside.known(number, name)?) }));
                 }
                 // It became live in between, or somebody has deleted its index.
                 None => sleep(SOON).await,
             }
-            if open::found(&self.client, &set::index(alias, number), timeout).await?.is_none() {
+            if found::found(&self.client, &set::index(alias, number), timeout).await?.is_none() {
                 tracing::warn!(name: "search.generation_gone", generation = number, "somebody has deleted a generation of the index");
                 self.change(set, set.with_beside(None).thawed(), &live.index, Vec::new()).await?;
             }
@@ -121,12 +125,12 @@ impl Ground {
     }
 
     /// What there is, of an index that was there.
-    pub(in super::super) async fn present(&self) -> Result<View> {
+    pub(crate) async fn present(&self) -> Result<View> {
         self.view(None).await?.ok_or_else(error::of_gone)
     }
 
     /// The same once nobody is about to make a generation live.
-    pub(in super::super) async fn settled(&self) -> Result<View> {
+    pub(crate) async fn settled(&self) -> Result<View> {
         let mut pauses = Backoff::new(Duration::from_millis(50), Duration::from_millis(400));
         loop {
             let view = self.present().await?;
@@ -167,8 +171,8 @@ impl Ground {
     /// The index of the live generation, and which generations there are.
     async fn live(&self) -> Result<(String, Set)> {
         let alias = self.alias.as_str();
-        let found = open::found(&self.client, alias, None).await?.ok_or_else(error::of_gone)?;
-        let (index, found) = open::only(found, alias)?;
+        let found = found::found(&self.client, alias, None).await?.ok_or_else(error::of_gone)?;
+        let (index, found) = found::only(found, alias)?;
         let set = sets(alias, found.aliases()).max_by_key(|set| set.last).ok_or_else(error::of_gone)?;
         Ok((index, set))
     }

@@ -21,4 +21,4 @@ pub(super) use self::both::{Both, Written, again, is_applied};
 pub(super) use self::filler::Filler;
 pub(super) use self::ground::{Ground, Home, SLOW};
 pub(super) use self::rows::{Rows, not_filled};
-pub(super) use self::view::{Known, Serving, View};
+pub(super) use self::view::{Serving, View};

@@ -6,10 +6,10 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::super::bulk::{Rule, Run, To};
 use super::super::error::BACKEND;
+use super::super::found::Known;
 use super::super::versions::present;
 use super::both::Both;
 use super::set::told;
-use super::view::Known;
 use crate::{Operation, Outcome, Refresh};
 
 /// How often others may come in between.

@@ -91,16 +91,16 @@ impl Both<'_> {
 }
 
 /// A bulk of rows for the generation that is being filled.
-pub(in super::super) struct Rows<'a> {
-    pub(in super::super) index: &'a OpenSearchIndex,
-    pub(in super::super) view: Arc<View>,
-    pub(in super::super) number: u32,
-    pub(in super::super) deadline: tokio::time::Instant,
+pub(crate) struct Rows<'a> {
+    pub(crate) index: &'a OpenSearchIndex,
+    pub(crate) view: Arc<View>,
+    pub(crate) number: u32,
+    pub(crate) deadline: tokio::time::Instant,
 }
 
 impl Rows<'_> {
     /// Writes rows that are not older than what was written meanwhile.
-    pub(in super::super) async fn bulk(
+    pub(crate) async fn bulk(
         &self,
         operations: &[Operation],
         mut outcomes: Vec<Option<Outcome>>,
@@ -203,7 +203,7 @@ fn counted(operation: &Operation, live: Option<u64>) -> Operation {
     }
 }
 
-pub(in super::super) fn not_filled(number: u32) -> Error {
+pub(crate) fn not_filled(number: u32) -> Error {
     let message = format!("generation {number} is not being filled: what is written is written to all");
     Error::new(ErrorKind::Conflict, message).with_backend(BACKEND)
 }

@@ -50,7 +50,7 @@ struct Page {
 
 impl Ground {
     /// Ids and versions, in the order of ids. Behind no id everything that was acknowledged is seen.
-    pub(in super::super) async fn scan(&self, scan: Scan) -> Result<Vec<(DocumentId, u64)>> {
+    pub(crate) async fn scan(&self, scan: Scan) -> Result<Vec<(DocumentId, u64)>> {
         let view = self.present().await?;
         let known = view.number(scan.generation).ok_or_else(|| absent(scan.generation))?;
         let address = view.address(self.alias.as_str(), known);
@@ -160,7 +160,7 @@ impl Ground {
     }
 
     /// The generations, in the order of their numbers.
-    pub(in super::super) async fn generations(&self, checksums: bool) -> Result<Vec<Generation>> {
+    pub(crate) async fn generations(&self, checksums: bool) -> Result<Vec<Generation>> {
         let view = self.present().await?;
         let mut all = Vec::new();
         for known in view.all() {

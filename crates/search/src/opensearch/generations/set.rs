@@ -19,7 +19,7 @@ use crate::GenerationState;
 
 /// What the generation beside the live one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Beside {
+pub(crate) enum Beside {
     /// It is being filled with copies.
     Copied,
     /// It is to be filled from rows, and none has come yet.
@@ -45,7 +45,7 @@ impl Beside {
         Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
     }
 
-    pub(in super::super) const fn state(self) -> GenerationState {
+    pub(crate) const fn state(self) -> GenerationState {
         match self {
             Self::Copied | Self::Rows | Self::Came => GenerationState::Filling,
             Self::Kept => GenerationState::Kept,
@@ -53,51 +53,51 @@ impl Beside {
         }
     }
 
-    pub(in super::super) const fn is_filling(self) -> bool {
+    pub(crate) const fn is_filling(self) -> bool {
         matches!(self.state(), GenerationState::Filling)
     }
 
     /// Whether it is filled from elsewhere.
-    pub(in super::super) const fn is_of_rows(self) -> bool {
+    pub(crate) const fn is_of_rows(self) -> bool {
         matches!(self, Self::Rows | Self::Came)
     }
 }
 
 /// The generations of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Set {
+pub(crate) struct Set {
     /// The highest number that was given to one.
-    pub(in super::super) last: u32,
-    pub(in super::super) live: u32,
-    pub(in super::super) beside: Option<(u32, Beside)>,
+    pub(crate) last: u32,
+    pub(crate) live: u32,
+    pub(crate) beside: Option<(u32, Beside)>,
     /// Whether nobody writes now, for another one is about to become live.
-    pub(in super::super) frozen: bool,
+    pub(crate) frozen: bool,
 }
 
 impl Set {
-    pub(in super::super) const fn alone(live: u32) -> Self {
+    pub(crate) const fn alone(live: u32) -> Self {
         Self { last: live, live, beside: None, frozen: false }
     }
 
-    pub(in super::super) const fn frozen(self) -> Self {
+    pub(crate) const fn frozen(self) -> Self {
         Self { frozen: true, ..self }
     }
 
-    pub(in super::super) const fn thawed(self) -> Self {
+    pub(crate) const fn thawed(self) -> Self {
         Self { frozen: false, ..self }
     }
 
-    pub(in super::super) const fn with_beside(self, beside: Option<(u32, Beside)>) -> Self {
+    pub(crate) const fn with_beside(self, beside: Option<(u32, Beside)>) -> Self {
         Self { beside, ..self }
     }
 
     /// The one that was made first, which remembers the deletes of most.
-    pub(in super::super) fn elder(self) -> u32 {
+    pub(crate) fn elder(self) -> u32 {
         self.beside.map_or(self.live, |(number, _)| number.min(self.live))
     }
 
     /// The alias that says so.
-    pub(in super::super) fn name(self, alias: &str) -> String {
+    pub(crate) fn name(self, alias: &str) -> String {
         let Self { last, live, beside, frozen } = self;
         let verb = if frozen { "Frozen" } else { "Write" };
         let beside = beside.map(|(number, state)| format!(".{number}.{}", state.word())).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Set {
     }
 
     /// What an alias says; `None` if it is another one.
-    pub(in super::super) fn parse(alias: &str, name: &str) -> Option<Self> {
+    pub(crate) fn parse(alias: &str, name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(alias)?.strip_prefix('@')?.split('.');
         let frozen = match parts.next()? {
             "Write" => false,
@@ -126,27 +126,27 @@ impl Set {
 }
 
 /// By what a generation is searched that may be.
-pub(in super::super) fn readable(alias: &str, number: u32) -> String {
+pub(crate) fn readable(alias: &str, number: u32) -> String {
     format!("{alias}@{number:06}")
 }
 
 /// By what the one beside is written.
-pub(in super::super) fn told(alias: &str, number: u32) -> String {
+pub(crate) fn told(alias: &str, number: u32) -> String {
     format!("{alias}@Told.{number:06}")
 }
 
 /// What one has that was dropped.
-pub(in super::super) fn dropped(alias: &str, number: u32) -> String {
+pub(crate) fn dropped(alias: &str, number: u32) -> String {
     format!("{alias}@Dropped.{number:06}")
 }
 
 /// What the index of a generation is called.
-pub(in super::super) fn index(alias: &str, number: u32) -> String {
+pub(crate) fn index(alias: &str, number: u32) -> String {
     format!("{alias}-{number:06}")
 }
 
 /// The number of the generation whose index is called so.
-pub(in super::super) fn number(alias: &str, index: &str) -> Option<u32> {
+pub(crate) fn number(alias: &str, index: &str) -> Option<u32> {
     let number = index.strip_prefix(alias)?.strip_prefix('-')?.parse().ok()?;
     (self::index(alias, number) == index).then_some(number)
 }

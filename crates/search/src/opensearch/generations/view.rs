@@ -5,48 +5,37 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Result, Retry};
 
 use super::super::error::BACKEND;
+use super::super::found::Known;
 use super::super::mapping::{Stored, mismatch};
-use super::super::open::Found;
 use super::filler::Fillers;
 use super::set::{Beside, Set, readable, told};
 use crate::translate::translated;
 use crate::{GenerationState, Operation, Record, Schema, SchemaDiff};
 
-/// A generation as the server describes it.
-#[derive(Debug)]
-pub(in super::super) struct Known {
-    pub(in super::super) number: u32,
-    /// What its index is called.
-    pub(in super::super) index: String,
-    pub(in super::super) shards: u32,
-    pub(in super::super) stored: Stored,
-    pub(in super::super) found: Found,
-}
-
 /// The live one, and the one beside it.
 #[derive(Debug)]
-pub(in super::super) struct View {
-    pub(in super::super) set: Set,
-    pub(in super::super) live: Known,
-    pub(in super::super) beside: Option<Known>,
+pub(crate) struct View {
+    pub(crate) set: Set,
+    pub(crate) live: Known,
+    pub(crate) beside: Option<Known>,
 }
 
 /// Which generation serves a schema, and what of it that does not have.
-pub(in super::super) struct Serving<'a> {
-    pub(in super::super) known: &'a Known,
-    pub(in super::super) lacks: Vec<String>,
+pub(crate) struct Serving<'a> {
+    pub(crate) known: &'a Known,
+    pub(crate) lacks: Vec<String>,
 }
 
 impl View {
-    pub(in super::super) fn all(&self) -> impl Iterator<Item = &Known> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Known> {
         [Some(&self.live), self.beside.as_ref()].into_iter().flatten()
     }
 
-    pub(in super::super) fn number(&self, number: u32) -> Option<&Known> {
+    pub(crate) fn number(&self, number: u32) -> Option<&Known> {
         self.all().find(|known| known.number == number)
     }
 
-    pub(in super::super) fn state(&self, known: &Known) -> GenerationState {
+    pub(crate) fn state(&self, known: &Known) -> GenerationState {
         match self.set.beside {
             Some((number, beside)) if number == known.number => beside.state(),
             _ => GenerationState::Live,
@@ -54,18 +43,18 @@ impl View {
     }
 
     /// What the one beside the live one is for, if it is this one.
-    pub(in super::super) fn beside_of(&self, known: &Known) -> Option<Beside> {
+    pub(crate) fn beside_of(&self, known: &Known) -> Option<Beside> {
         self.set.beside.filter(|(number, _)| *number == known.number).map(|(_, beside)| beside)
     }
 
     /// The alias by which a generation is reached, whatever it is for.
-    pub(in super::super) fn address(&self, alias: &str, known: &Known) -> String {
+    pub(crate) fn address(&self, alias: &str, known: &Known) -> String {
         if self.beside_of(known).is_some() { told(alias, known.number) } else { readable(alias, known.number) }
     }
 
     /// The generation that a handle of this schema uses: the live one if that has it, or can have it, else the other. `own` is
     /// one that the handle may see while it is filled.
-    pub(in super::super) fn find(&self, wanted: &Schema, own: Option<u32>, fillers: &Fillers) -> Result<Serving<'_>> {
+    pub(crate) fn find(&self, wanted: &Schema, own: Option<u32>, fillers: &Fillers) -> Result<Serving<'_>> {
         let is_own = |known: &&Known| Some(known.number) == own && self.state(known) == GenerationState::Filling;
         let is_whole = |known: &&Known| matches!(self.state(known), GenerationState::Live | GenerationState::Kept);
         let own = self.all().filter(is_own);
@@ -101,14 +90,14 @@ impl View {
     }
 
     /// An operation by the schema of one generation, as another one has it.
-    pub(in super::super) fn adapted(&self, from: &Known, to: &Known, operation: &Operation) -> Operation {
+    pub(crate) fn adapted(&self, from: &Known, to: &Known, operation: &Operation) -> Operation {
         match operation {
             Operation::Upsert(record) => Operation::Upsert(self.record(from, to, record)),
             delete @ Operation::Delete { .. } => delete.clone(),
         }
     }
 
-    pub(in super::super) fn record(&self, from: &Known, to: &Known, record: &Record) -> Record {
+    pub(crate) fn record(&self, from: &Known, to: &Known, record: &Record) -> Record {
         if from.number == to.number {
             return record.clone();
         }
@@ -121,7 +110,7 @@ impl View {
     }
 
     /// Refuses to make documents of stored ones that lack what is only searched.
-    pub(in super::super) fn check_stored(from: &Known, to: &Known) -> Result<()> {
+    pub(crate) fn check_stored(from: &Known, to: &Known) -> Result<()> {
         let wanted = |field: &str| {
             let name = if to.number > from.number { to.stored.newer(field) } else { from.stored.older(field) };
             to.stored.schema.field(name).is_some()
@@ -142,7 +131,7 @@ fn other_schema(stored: &Stored, wanted: &Schema) -> Error {
     mismatch(message)
 }
 
-pub(in super::super) fn absent(number: u32) -> Error {
+pub(crate) fn absent(number: u32) -> Error {
     Error::new(ErrorKind::NotFound, format!("the index has no generation {number}")).with_backend(BACKEND)
 }
 
