@@ -79,7 +79,7 @@
 //! | of more words than a [phrase prefix](PhrasePrefixQuery) may stand for | the first | the first | the first of one segment after another; the first after a merge |
 //! | [function scores](FunctionScoreQuery) of | signed numbers, fractions, dates | likewise | likewise |
 //! | all hits of one state: [`POINT_IN_TIME`](capability::POINT_IN_TIME) | yes | yes | yes |
-//! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | no |
+//! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | yes; writes pause for half a second as it becomes live |
 //! | a new field is added in place | yes | yes | if the index has its analyzer |
 //! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
 //! | a delete's version is remembered | an hour, unless set | likewise, also over a restart | an hour, unless set, in the server's memory |

@@ -128,6 +128,11 @@ impl Call {
         Self { body: body.to_string().into(), ..Self::new(Method::PUT, path.into(), Effect::Repeatable) }
     }
 
+    /// A change of what there is on the server, which may be asked for twice.
+    pub(super) fn change(path: impl Into<String>, body: &serde_json::Value) -> Self {
+        Self { body: body.to_string().into(), ..Self::new(Method::POST, path.into(), Effect::Repeatable) }
+    }
+
     pub(super) fn bulk(path: impl Into<String>, lines: Bytes, effect: Effect) -> Self {
         Self { body: lines, content_type: NDJSON, ..Self::new(Method::POST, path.into(), effect) }
     }

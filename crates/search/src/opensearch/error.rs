@@ -44,7 +44,9 @@ impl Exception {
 
     /// Whether the index is not there.
     pub(super) fn lacks_index(&self) -> bool {
-        self.any(&|one| one.kind.as_deref() == Some("index_not_found_exception"))
+        // What it makes of a delete with a version, for which it would make an index were the name one.
+        let kinds = ["index_not_found_exception", "invalid_index_name_exception"];
+        self.any(&|one| one.kind.as_deref().is_some_and(|kind| kinds.contains(&kind)))
     }
 
     /// Whether one of them is like this.
@@ -221,7 +223,9 @@ fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
         (_, "version_conflict_engine_exception") => (K::Conflict, Retry::Never, "a newer version is there"),
         // A node that started anew, or an index that was opened anew, has none of those from before.
         (_, "search_context_missing_exception") => (K::Conflict, Retry::Never, NOT_HELD),
-        (_, "index_not_found_exception") => (K::Unavailable, Retry::Never, "the index is gone from OpenSearch"),
+        (_, "index_not_found_exception" | "invalid_index_name_exception") => {
+            (K::Unavailable, Retry::Never, "the index is gone from OpenSearch")
+        }
         (_, "index_closed_exception") => (K::Unavailable, Retry::Never, "the index is closed"),
         (503, name) if blocks(name) => (K::Unavailable, BACK_OFF, BLOCKED),
         // For want of disk above all.
@@ -367,7 +371,7 @@ pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display
 
 /// The error where an index was looked for that was there before.
 pub(super) fn of_gone() -> Error {
-    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND)
+    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND).with_retry(Retry::Never)
 }
 
 /// The error for an answer to another question.

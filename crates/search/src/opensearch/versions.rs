@@ -48,6 +48,9 @@ pub(super) async fn present(
     ids: Vec<DocumentId>,
     until: Instant,
 ) -> Result<Vec<Option<u64>>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let left = || Some(until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
     if ids.len() <= FEW {
         let body = client.send(&asked(alias, &ids).within(left())).await?;
