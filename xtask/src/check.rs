@@ -10,7 +10,7 @@ use crate::workspace::{BENCH, Package};
 use crate::{Result, install, packages, readmes, signatures, test, toolchains};
 
 /// In the order in which they run: what takes seconds first.
-const GUARDS: [Guard; 18] = [
+const GUARDS: [Guard; 19] = [
     guard("format", "rustfmt has nothing to change", |_| held(loudly(&mut cargo(["fmt", "--all", "--check"])))),
     guard("readmes", "each package's README is its crate documentation", |_| held(readmes::check())),
     guard("licences", "cargo-deny: licences, sources, banned crates", |_| held(deny("bans licenses sources"))),
@@ -39,6 +39,9 @@ const GUARDS: [Guard; 18] = [
     }),
     by_name("rust-version", "each package compiles with the Rust that it states", |shared| {
         skippable(toolchains::rust_version(shared.packages()?))
+    }),
+    by_name("semver", "nothing that was released is broken without a version that says so", |shared| {
+        skippable(toolchains::semver(shared.packages()?))
     }),
     by_name("minimal-versions", "the libraries compile with the oldest dependencies that they allow", |_| {
         skippable(toolchains::minimal_versions())
