@@ -555,7 +555,9 @@ impl OpenSearchIndex {
             return Ok(());
         }
         // A copy that is not there needs no refresh; a shard without any does.
-        let call = Call::get(Shards::path(&self.addresses(), "timeout=1s")).within(limit);
+        let alone = self.seen().view.beside.is_none();
+        let at = if alone { self.ground.alias.as_str().to_owned() } else { self.addresses() };
+        let call = Call::get(Shards::path(&at, "timeout=1s")).within(limit);
         let shards: Shards = self.client.read(&call).await?;
         if shards.all_serve() { Ok(()) } else { Err(error::of_missing_shard()) }
     }
