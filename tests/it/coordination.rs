@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse::cache::Caches;
-use statehouse::coord::{LockError, MemoryCoordStore, News, Ran, Revision, Run};
+use statehouse::coord::{Accepted, LockError, MemoryCoordStore, News, Ran, Revision, Run};
 use statehouse::core::{Namespace, ServiceUrl};
 use statehouse::redis::{RedisClient, RedisConfig};
 use statehouse::search::{Indexes, OpenSearchConfig};
@@ -35,6 +35,9 @@ async fn coordinate(config: impl Fn() -> Config) {
     let april = || Revision::new(202_604, "d");
     assert_eq!(one.run_once("terminology", april()).run(load).await.unwrap(), Ran::Now { attempt: 1 });
     assert_eq!(other.run_once("terminology", april()).run(load).await.unwrap(), Ran::AlreadyDone);
+    let [first, again] = [one, other].map(|coord| coord.single_use("links", Duration::from_secs(60)));
+    assert_eq!(first.accept("x").await.unwrap(), Accepted::First);
+    assert_eq!(again.accept("x").await.unwrap(), Accepted::Before);
     for (services, revision) in replicas.iter().zip(1..) {
         let updated = services.coordination().state::<u32>("flags").update("limit", |_| 7).await.unwrap();
         assert_eq!(updated.revision, revision);
@@ -73,6 +76,10 @@ async fn what_is_embedded_coordinates_in_its_files_and_alone() {
     for config in [Config::in_memory(), Config::embedded(folder.path())] {
         let services = Services::open(config).await.unwrap();
         services.coordination().lock("export").await.unwrap().release().await.unwrap();
+        let links = services.coordination().single_use("links", Duration::from_secs(60));
+        assert_eq!(links.accept("x").await.unwrap(), Accepted::First);
+        assert_eq!(links.accept("x").await.unwrap(), Accepted::Before);
+        let _ = services.coordination().idempotency("orders", |_| None).checked().await.unwrap();
         services.files("scans").unwrap().put("a", "b").await.unwrap();
         let listed = services.files("scans").unwrap().list("").await.unwrap();
         assert_eq!(listed.entries.len(), 1);

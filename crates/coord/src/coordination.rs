@@ -11,7 +11,7 @@ use crate::leases::Leases;
 use crate::lock::{self, Lock, LockKind, LockList};
 use crate::membership::{Membership, Pulse};
 use crate::run_once::{self, Revision, RunOnce, Runs};
-use crate::schedule::{Delivery, Schedule};
+use crate::schedule::{self, Delivery, Schedule};
 use crate::signals::{AbsentSignals, Signals};
 use crate::single_use::SingleUse;
 use crate::state::SharedState;
@@ -171,7 +171,7 @@ impl Coordination {
     /// What is to be done every so often, once in the fleet, under this name.
     pub fn schedule(&self, name: &str, every: Duration, delivery: Delivery) -> Schedule {
         let lock = self.locked(CoordKey::of(LockKind::Schedule.prefix(), name));
-        Schedule::new(Arc::clone(&self.store), CoordKey::of("schedule", name), lock, every, delivery)
+        Schedule::new(Arc::clone(&self.store), CoordKey::of(schedule::KIND, name), lock, every, delivery)
     }
 
     /// Tokens of this kind, each to be accepted once and remembered for so long.

@@ -20,6 +20,9 @@ mod signals;
 mod signals_conformance;
 mod single_use;
 mod state;
+mod strangers;
+mod transfer;
+mod without;
 
 use std::sync::Arc;
 
