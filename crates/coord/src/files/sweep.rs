@@ -8,7 +8,6 @@ use statehouse_core::{Clock, Error, Result, Timestamp, Version};
 use statehouse_filestore::PageToken;
 use tokio::task::AbortHandle;
 
-use super::TOGETHER;
 use super::client::{Limit, Wire};
 use super::config::Sweeps;
 use super::seen::Seen;
@@ -20,6 +19,9 @@ use crate::record::format::Stored;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many records are read at once.
+const TOGETHER: usize = 16;
 
 /// How many names are listed at once.
 const PAGE: u16 = 1000;

@@ -273,7 +273,8 @@ async fn tokens_are_paid_for_by_those_who_use_them() {
     remind(&store).await;
     sleep(Duration::from_millis(500)).await;
     let [lists, gets, puts] = calls.taken();
-    assert!(lists == 3 && gets <= 5 && puts == 4, "{lists} {gets} {puts}");
+    // Who finds it due at the same moment tries to say so, too.
+    assert!(lists == 3 && gets <= 6 && (4..=5).contains(&puts), "{lists} {gets} {puts}");
     // In thirty days each is read as often as its age doubles, and no more.
     let mut read = 0;
     for _ in 0..30 {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use statehouse_coord::{
     Accepted, CoordKey, CoordStore, CoordStoreExt as _, Coordination, Delivery, FilesConfig, FilesCoordStore,
-    LastingKind, LayeredCoordStore, MemberInfo, MemoryCoordStore, Raised, Ran, Revision, Run, Tick, copy_lasting,
+    LastingKind, LayeredCoordStore, MemoryCoordStore, Raised, Ran, Revision, Run, Tick, copy_lasting,
 };
 use statehouse_core::layer::Faults;
 use statehouse_core::{Error, ErrorKind};
-use statehouse_filestore::LocalFileStore;
+use statehouse_filestore::{LocalFileStore, MemoryFileStore};
 use statehouse_testkit::{RedisServer, S3Server};
 
 use crate::{durable_redis, open_files, open_redis, random_namespace};
@@ -47,9 +47,8 @@ async fn used(store: &Arc<dyn CoordStore>) {
     times.recv().await.unwrap();
     job.abort();
     let _ = job.await;
-    let membership = coord.membership();
-    assert_eq!(membership.epoch("notes", 1..=2).raise().await.unwrap(), Raised::Now);
-    let _joined = membership.join(MemberInfo::new("clinic 1").with_formats("notes", 1..=2)).await.unwrap();
+    assert_eq!(coord.membership().epoch("notes", 1..=2).raise().await.unwrap(), Raised::Now);
+    let _ = store.put(&CoordKey::new("member/7").unwrap(), "somebody").await.unwrap();
     std::mem::forget(coord.lock("export").await.unwrap());
     assert_eq!(coord.single_use("links", Duration::from_secs(60)).accept("x").await.unwrap(), Accepted::First);
 }
@@ -76,7 +75,8 @@ async fn goes_on(store: &Arc<dyn CoordStore>) {
     assert!(matches!(coord.membership().epoch("notes", 1..=2).raise().await.unwrap(), Raised::Already));
     let locks = store.scan("lock/").await.unwrap().records.len();
     let tokens = store.scan("used/").await.unwrap().records.len();
-    assert_eq!((locks, tokens), (0, 0), "these stay behind");
+    let members = store.scan("member/").await.unwrap().records.len();
+    assert_eq!((locks, tokens, members), (0, 0, 0), "these stay behind");
 }
 
 async fn on_disk(folder: &std::path::Path) -> Arc<dyn CoordStore> {
@@ -88,8 +88,9 @@ async fn on_disk(folder: &std::path::Path) -> Arc<dyn CoordStore> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_goes_on_where_it_was_after_its_coordination_has_moved() {
-    let folder = tempfile::tempdir().unwrap();
-    let from = on_disk(folder.path()).await;
+    let files = Arc::new(MemoryFileStore::new());
+    let from = FilesCoordStore::new(files, &random_namespace(), FilesConfig::default()).unwrap();
+    let from: Arc<dyn CoordStore> = Arc::new(from);
     used(&from).await;
     let redis = durable_redis().await;
     let files = open_files(S3Server::shared().await).await;
