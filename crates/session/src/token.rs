@@ -18,7 +18,7 @@ pub struct Token {
     selector: [u8; 16],
     verifier: [u8; 16],
     /// The cookie that it is from, if it opens no session in any other.
-    realm: Option<Arc<str>>,
+    realm: Option<Arc<String>>,
     /// What the store sees of it, once somebody has asked: a request asks several times.
     hashes: OnceLock<Arc<Hashes>>,
 }
@@ -57,7 +57,7 @@ impl Token {
     }
 
     /// The token of another session in each realm, though it be the same text.
-    pub(crate) fn in_realm(&self, realm: Option<Arc<str>>) -> Self {
+    pub(crate) fn in_realm(&self, realm: Option<Arc<String>>) -> Self {
         let mut token = Self::of(self.selector, self.verifier);
         token.realm = realm;
         token

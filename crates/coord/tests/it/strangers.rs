@@ -261,7 +261,8 @@ async fn tokens_are_paid_for_by_those_who_use_them() {
     assert_eq!(calls.taken(), [0, 1_500, 1_500]);
     assert_eq!(links.accept("7").await.unwrap(), Accepted::Before);
     assert_eq!(calls.taken(), [0, 1, 0]);
-    assert!(Coordination::new(store.clone() as Arc<dyn CoordStore>).locks().await.unwrap().locks.is_empty());
+    let coord = Coordination::new(Arc::clone(&store) as Arc<dyn CoordStore>);
+    assert!(coord.locks().await.unwrap().locks.is_empty());
     assert_eq!(calls.taken(), [3, 0, 0]);
     // Another replica finds that it is not due; by the hour it is, two pages of one kind and one of the other.
     let other = open();

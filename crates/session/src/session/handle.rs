@@ -31,7 +31,7 @@ use crate::token::SessionKey;
 pub struct Sessions {
     shared: Arc<Shared>,
     /// The cookie outside of which its tokens open nothing, where there are several layers.
-    realm: Option<Arc<str>>,
+    realm: Option<Arc<String>>,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Sessions {
 
     /// The same, whose tokens open no session in any other cookie than its own.
     pub(crate) fn in_its_cookie_only(self) -> Self {
-        let realm = Some(self.shared.config.cookie.name().into());
+        let realm = Some(Arc::new(self.shared.config.cookie.name().to_owned()));
         Self { realm, ..self }
     }
 
@@ -138,7 +138,7 @@ pub struct Session {
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    pub(super) realm: Option<Arc<str>>,
+    pub(super) realm: Option<Arc<String>>,
     pub(super) tokens: Vec<Brought>,
     /// Whether the request brought more tokens than these.
     pub(super) more: bool,
