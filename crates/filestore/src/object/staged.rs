@@ -35,9 +35,9 @@ use crate::stage::{Stage, StageId, Staged};
 /// How many times longer than another answer that to a completion may be waited for that somebody else has begun.
 const PATIENCE: u32 = 6;
 
-/// How long a stage is looked for whose upload was aborted: a server that is told to complete it at the same moment may do that all the
-/// same (VersityGW).
-const ABORTED: Duration = Duration::from_millis(300);
+/// How long a stage is looked for whose upload was aborted, at least and in times that the server took for that: one that is told to complete
+/// it at the same moment may do that all the same (VersityGW), and later the busier it is.
+const ABORTED: (Duration, u32) = (Duration::from_millis(300), 10);
 
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 
@@ -267,8 +267,9 @@ impl Remote {
         };
         let Some(record) = record else { return self.remove(&path).await.map(|()| DiscardOutcome::Discarded) };
         let begun = Begun::new(self.path(key)?.as_ref(), &record.upload);
+        let start = Instant::now();
         let there = self.abort(native, &begun).await?;
-        let patience = if there { ABORTED } else { self.limits.timeout };
+        let patience = if there { ABORTED.0.max(start.elapsed() * ABORTED.1) } else { self.limits.timeout };
         let (mut pauses, end) = (Backoff::new(PAUSES[0], PAUSES[1]), Instant::now() + patience);
         loop {
             // Somebody else may be completing it.
