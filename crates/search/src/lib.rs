@@ -176,7 +176,7 @@ mod schema;
 mod stats;
 #[cfg(feature = "tantivy")]
 mod tantivy;
-#[cfg(feature = "tantivy")]
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod translate;
 mod typed;
 mod validate;
