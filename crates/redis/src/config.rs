@@ -23,7 +23,7 @@ use crate::connection::tls::Tls;
 /// | `deadline` | `3s` | the most that an operation may take with all its tries |
 /// | `connections` | `2` | shared connections per server, 1 to 16, besides two for large values |
 /// | `wait_replicas` | none | how many replicas must have a write before it is acknowledged, 1 to 15; see [`with_wait_replicas`](RedisConfig::with_wait_replicas) |
-/// | `wait_timeout` | `200ms` | how long they have, at most a quarter of `timeout` |
+/// | `wait_timeout` | `200ms` | how long they have, at most a quarter of `timeout`, and 400 ms |
 /// | `max_answer` | `512MiB` | the most bytes that a server may answer at once, and so of a value, less 1 KiB; see the crate documentation |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 /// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |
@@ -115,6 +115,9 @@ pub(crate) struct Replicas {
 
 /// The most that a write waits for replicas unless told otherwise: what they take is mostly a round trip.
 const WAIT: Duration = Duration::from_millis(200);
+
+/// Before a connection on which the server says nothing is taken for a broken one.
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// Behind one write that waits, another does, and both are answered within their timeout.
 const SHARE: u32 = 4;
@@ -276,16 +279,20 @@ impl RedisConfig {
         Ok(())
     }
 
+    fn longest_wait(&self) -> Duration {
+        LONGEST_WAIT.min(self.timing.operation / SHARE)
+    }
+
     fn take_replicas(&mut self, url: &mut ServiceUrl) -> Result<()> {
         let accepts = "a number from 1 to 15";
         let Some(count) = url.take_parsed::<u32>("wait_replicas", accepts)? else { return Ok(()) };
         if !(1..=15).contains(&count) {
             return Err(url.refuse("wait_replicas", accepts));
         }
-        let most = self.timing.operation / SHARE;
+        let most = self.longest_wait();
         let time = url.take_duration("wait_timeout")?.unwrap_or(WAIT.min(most));
         if time < Duration::from_millis(1) || time > most {
-            return Err(url.refuse("wait_timeout", "1ms to a quarter of \"timeout\""));
+            return Err(url.refuse("wait_timeout", "1ms to a quarter of \"timeout\", at most 400ms"));
         }
         self.replicas = Some(Replicas { count, time });
         Ok(())
@@ -351,7 +358,7 @@ impl RedisConfig {
     }
 
     /// Acknowledges what the services write only once so many replicas have it too, which have this long: at least a
-    /// millisecond, and at most a quarter of the [timeout](Self::with_timeout). Without it a write is acknowledged once the
+    /// millisecond, and at most a quarter of the [timeout](Self::with_timeout) and 400 ms. Without it a write is acknowledged once the
     /// server that takes writes has it, and is lost with that.
     ///
     /// Each script that has a [deadline](crate::ScriptCall::deadline), and so all that sessions, coordination and caches write, is followed by
@@ -446,8 +453,10 @@ impl RedisConfig {
             if !(1..=15).contains(&count) {
                 return refuse("a write waits for 1 to 15 replicas");
             }
-            if time < Duration::from_millis(1) || time > self.timing.operation / SHARE {
-                return refuse("a write waits for replicas for a millisecond to a quarter of the timeout");
+            if time < Duration::from_millis(1) || time > self.longest_wait() {
+                return refuse(
+                    "a write waits for replicas for a millisecond to a quarter of the timeout, at most 400 ms",
+                );
             }
         }
         let half = |login: &Credentials| login.username.is_some() && login.password.is_none();

@@ -53,6 +53,7 @@ fn wrong_urls_name_the_setting_and_what_is_accepted() {
         ("redis://h?wait_replicas=0", "1 to 15"),
         ("redis://h?wait_replicas=16", "1 to 15"),
         ("redis://h?wait_replicas=1&wait_timeout=251ms", "a quarter of \"timeout\""),
+        ("redis://h?timeout=3s&wait_replicas=1&wait_timeout=401ms", "at most 400ms"),
         ("redis://h?wait_replicas=1&wait_timeout=0s", "above zero"),
         ("redis://h?wait_timeout=1ms", "unknown parameter \"wait_timeout\""),
         ("redis://h?tls=yes", "unknown parameter \"tls\""),
