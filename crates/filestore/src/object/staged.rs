@@ -27,7 +27,7 @@ use crate::blocking::unanswered;
 use crate::body::Body;
 use crate::digest::{Digest, corrupt};
 use crate::key::FileKey;
-use crate::meta::{Meta, Stored};
+use crate::meta::{ETag, Meta, Stored};
 use crate::options::{Condition, PutOptions, StagesOptions};
 use crate::outcome::{CommitOutcome, DiscardOutcome};
 use crate::stage::{Stage, StageId, Staged};
@@ -202,6 +202,8 @@ impl Remote {
         let vanished = result.as_ref().is_err_and(has_no_parts);
         match self.settle(key, &id.to_string(), &record.condition, result, record.received.into(), start).await {
             Ok(stored) => {
+                let before = current.as_ref().map(|(meta, _)| &meta.etag);
+                let Some(stored) = self.made(key, id, path, (before, stored)).await? else { return Ok(None) };
                 self.forget_digest(key, current.map(|(_, marks)| marks));
                 if record.apart {
                     self.records.add(key, &id.to_string());
@@ -213,6 +215,34 @@ impl Remote {
                 self.instead(key, id, path, record, error).await
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// What a completion has made that the server says is done: nothing if the stage was discarded. A server that is told a second time
+    /// says so while the first request is under way, and for ever if it was killed in that (VersityGW); then there is nothing, and there will
+    /// be nothing.
+    async fn made(
+        &self,
+        key: &FileKey,
+        id: StageId,
+        path: &Path,
+        (before, told): (Option<&ETag>, Stored),
+    ) -> Result<Option<Stored>> {
+        let (mut pauses, end) = (Backoff::new(PAUSES[0], PAUSES[1]), Instant::now() + self.limits.timeout);
+        loop {
+            let there = self.read_stage(path).await?.is_some();
+            match self.current(key).await? {
+                Some((_, marks)) if marks.put == Some(id.to_string()) => return Ok(Some(told)),
+                // Somebody has replaced it already.
+                Some((meta, _)) if before != Some(&meta.etag) => return Ok(Some(told)),
+                _ if !there => return Ok(None),
+                _ => {}
+            }
+            if Instant::now() > end {
+                let message = "the server says that this stage is committed, and its file is not there";
+                return Err(Error::new(ErrorKind::OutcomeUnknown, message).with_key(key));
+            }
+            tokio::time::sleep(pauses.pause()).await;
         }
     }
 
