@@ -8,7 +8,6 @@ use tokio::time::sleep;
 
 use super::super::client::{Call, deadline};
 use super::super::error::BACKEND;
-use super::super::found::Known;
 use super::super::mapping::{self, Stored};
 use super::super::open::{verify_analysis, wait_for_shards};
 use super::activate::meanwhile;
@@ -16,6 +15,7 @@ use super::filler::Filler;
 use super::ground::{Ground, SETTLE};
 use super::set::{self, Beside, Set, told};
 use super::view::View;
+use crate::generation::{are_its_names, check_renamed};
 use crate::{BeginOptions, Schema};
 
 /// How often others may come in between.
@@ -34,7 +34,12 @@ impl Ground {
         for tries in 0..TRIES {
             let view = self.settled().await?;
             if let Some(beside) = &view.beside {
-                let is_same = beside.stored.serves(wanted) && are_its_names(&view.live, beside, &renamed);
+                let is_same = beside.stored.serves(wanted)
+                    && are_its_names(
+                        (view.live.number, &view.live.stored.renamed),
+                        (beside.number, &beside.stored.renamed),
+                        &renamed,
+                    );
                 if !is_same {
                     let message = format!("generation {} stands beside the live one: drop it first", beside.number);
                     return Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND));
@@ -109,25 +114,4 @@ impl Ground {
         verify_analysis(&self.client, &index, wanted).await?;
         Ok(Some(number))
     }
-}
-
-/// Whether fields are renamed as they were when the later one of both was begun. Who goes back need not say it.
-fn are_its_names(live: &Known, beside: &Known, renamed: &[(String, String)]) -> bool {
-    if beside.number > live.number {
-        return beside.stored.renamed == renamed;
-    }
-    let back = live.stored.renamed.iter().map(|(old, new)| (new, old));
-    renamed.is_empty() || back.eq(renamed.iter().map(|(old, new)| (old, new)))
-}
-
-fn check_renamed(live: &Schema, wanted: &Schema, renamed: &[(String, String)]) -> Result<()> {
-    for (old, new) in renamed {
-        let of = |schema: &Schema, name: &str| schema.field(name).is_some_and(|field| field.source().is_none());
-        if !of(live, old) || !of(wanted, new) {
-            let message =
-                format!("a field is renamed from one of the live generation to one of the new: not {old:?} to {new:?}");
-            return Err(Error::invalid_input(message));
-        }
-    }
-    Ok(())
 }

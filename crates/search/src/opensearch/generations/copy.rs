@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 use statehouse_core::{Error, ErrorKind, Result};
-use std::borrow::Cow;
 use tokio::time::{Instant, sleep};
 
 use super::super::bulk::{Rule, Run, To};
 use super::super::client::{Call, deadline};
-use super::super::error::{self, BACKEND, Exception};
+use super::super::error::{self, BACKEND};
 use super::super::found::Known;
-use super::super::source::{self, Read};
+use super::super::source::{self, FoundDocument, Read};
 use super::super::versions::present;
 use super::ground::{Ground, SETTLE};
 use super::set::{Beside, Set, readable};
@@ -143,19 +141,7 @@ pub(super) async fn write(
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    docs: Vec<Document<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "_id", borrow)]
-    id: Cow<'a, str>,
-    #[serde(rename = "_version")]
-    version: Option<u64>,
-    found: Option<bool>,
-    #[serde(rename = "_source", borrow)]
-    source: Option<&'a RawValue>,
-    error: Option<Exception>,
+    docs: Vec<FoundDocument<'a>>,
 }
 
 /// Whole documents of a generation, whatever no search has seen yet too.
@@ -189,7 +175,7 @@ fn read(schema: &crate::Schema, ids: &[DocumentId], body: &[u8]) -> Result<Vec<O
     if docs.len() != ids.len() || docs.iter().zip(ids).any(|(doc, id)| *doc.id != *id.as_str()) {
         return Err(error::of_other_question("OpenSearch answered with other documents than were asked for"));
     }
-    let record = |doc: Document<'_>| {
+    let record = |doc: FoundDocument<'_>| {
         if let Some(exception) = &doc.error {
             return Err(error::of_exception(500, Some(exception)));
         }

@@ -14,6 +14,7 @@ use super::super::generations;
 use super::super::notes::Notes;
 use super::told::{absent, refusal};
 use super::{Filler, FromRows, Generation, Set, Shelf, name, numbered, settled};
+use crate::generation::{are_its_names, check_renamed};
 use crate::work::Stop;
 use crate::{BeginOptions, Digest, DocumentId, Scan, Schema, SchemaDiff, Verify};
 
@@ -75,7 +76,14 @@ impl Shelf {
         if let Some(unreadable) = &set.unreadable {
             return Err(unreadable.refused());
         }
-        let is_same = |beside: &Generation| beside.serves(wanted) && are_its_names(&set.live, beside, &renamed);
+        let is_same = |beside: &Generation| {
+            beside.serves(wanted)
+                && are_its_names(
+                    (set.live.number, &set.live.notes.renamed),
+                    (beside.number, &beside.notes.renamed),
+                    &renamed,
+                )
+        };
         let anew =
             from_rows && set.beside.as_ref().is_some_and(|beside| beside.holds_what_is_no_row() && is_same(beside));
         if let Some(beside) = set.beside.take_if(|_| anew) {
@@ -84,7 +92,13 @@ impl Shelf {
             self.clear(beside.number, Some(&beside.client));
         }
         if let Some(beside) = &set.beside {
-            if beside.serves(wanted) && are_its_names(&set.live, beside, &renamed) {
+            if beside.serves(wanted)
+                && are_its_names(
+                    (set.live.number, &set.live.notes.renamed),
+                    (beside.number, &beside.notes.renamed),
+                    &renamed,
+                )
+            {
                 return Ok((beside.number, beside.filled_by.join(&self.epoch)));
             }
             let message = format!("generation {} stands beside the live one: drop it first", beside.number);
@@ -254,25 +268,4 @@ impl Read {
 
 fn compared((live, beside): (&Generation, &Generation), read: &Read, stop: &Stop) -> Result<Compared> {
     Ok(Compared { live: read.now(&live.client, stop)?, beside: read.now(&beside.client, stop)? })
-}
-
-/// Whether fields are renamed as they were when the later one of both was begun. Who goes back need not say it.
-fn are_its_names(live: &Generation, beside: &Generation, renamed: &[(String, String)]) -> bool {
-    if beside.number > live.number {
-        return beside.notes.renamed == renamed;
-    }
-    let back = live.notes.renamed.iter().map(|(old, new)| (new, old));
-    renamed.is_empty() || back.eq(renamed.iter().map(|(old, new)| (old, new)))
-}
-
-fn check_renamed(live: &Schema, wanted: &Schema, renamed: &[(String, String)]) -> Result<()> {
-    for (old, new) in renamed {
-        let of = |schema: &Schema, name: &str| schema.field(name).is_some_and(|field| field.source().is_none());
-        if !of(live, old) || !of(wanted, new) {
-            let message =
-                format!("a field is renamed from one of the live generation to one of the new: not {old:?} to {new:?}");
-            return Err(Error::invalid_input(message));
-        }
-    }
-    Ok(())
 }
