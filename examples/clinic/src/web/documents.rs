@@ -121,7 +121,9 @@ async fn attach(
     // The row is there: what is left to do others do, too.
     match staged.commit().await {
         Ok(CommitOutcome::Committed(_)) => {}
-        Ok(outcome) => tracing::error!(?outcome, "a document has lost its file before it was committed"),
+        // What has lost its file, or may have, is not acknowledged.
+        Ok(outcome) => return Err(AppError::internal(&outcome)),
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => return Err(error.into()),
         Err(error) => tracing::warn!(%error, "a document is committed when it is first asked for"),
     }
     Ok((StatusCode::CREATED, Json(document)))
