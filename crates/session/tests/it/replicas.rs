@@ -1,25 +1,17 @@
 //! Sessions whose writes wait for a replica.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use statehouse_core::{ErrorKind, ServiceUrl};
 use statehouse_session::{
     Attribute, AttributeName, Attributes, Authority, Deleted, Delta, NewSession, SessionStoreExt as _, Token, open,
 };
-use statehouse_testkit::RedisSentinel;
-use tokio::time::sleep;
+use statehouse_testkit::{RedisSentinel, RedisServer};
 
+use crate::flood::until;
 use crate::random_namespace;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-async fn until(mut check: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !check().await {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// A logout above all: undone, it would be somebody who is logged in again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,7 +23,7 @@ async fn what_was_acknowledged_outlives_the_primary_and_what_no_replica_has_is_o
     let theme = |value: &str| (AttributeName::new("theme").unwrap(), Attribute::encode(value).unwrap());
     for token in &tokens {
         let new = NewSession::new(token.verifier_hash(), HOUR, HOUR).with_attributes(Attributes::from([theme("dark")]));
-        until(async || store.create(&token.key(), &new).await.is_ok()).await;
+        until("a replica", async || store.create(&token.key(), &new).await.ok()).await;
     }
     let [kept, ended] = &tokens;
     let primary = group.primary().await.unwrap().unwrap();
@@ -47,10 +39,11 @@ async fn what_was_acknowledged_outlives_the_primary_and_what_no_replica_has_is_o
 
     replica.resume();
     let deleted = async || matches!(store.delete(&ended.key(), Authority::Application).await, Ok(Deleted::Gone));
-    until(deleted).await;
+    until("a replica again", async || deleted().await.then_some(())).await;
     primary.kill();
-    until(async || matches!(group.primary().await, Ok(Some(now)) if now.address() == replica.address())).await;
-    until(async || store.load(&kept.key()).await.is_ok()).await;
+    let is_next = |now: &&RedisServer| now.address() == replica.address();
+    until("a successor", async || group.primary().await.ok().flatten().filter(is_next).map(drop)).await;
+    until("an answer of it", async || store.load(&kept.key()).await.is_ok().then_some(())).await;
     let read = store.load(&kept.key()).await.unwrap().found().unwrap();
     assert_eq!(read.record().attributes()[&theme("").0].decode::<String>().unwrap(), "light");
     assert!(store.load(&ended.key()).await.unwrap().found().is_none());

@@ -11,40 +11,14 @@ use serde_json::{Value, json};
 use statehouse_core::conformance::rounds;
 use statehouse_core::{ErrorKind, Namespace};
 use statehouse_search::{
-    BeginOptions, DocumentId, Field, GenerationOptions, GenerationState, OpenSearchIndex, Operation, Outcome, Query,
-    Record, Reindex, Schema, SearchIndex, SearchIndexExt as _, rollback,
+    BeginOptions, DocumentId, GenerationOptions, GenerationState, OpenSearchIndex, Operation, Outcome, Query, Record,
+    Reindex, Schema, SearchIndex, SearchIndexExt as _, rollback,
 };
 
 use statehouse_testkit::{Direction, FaultProxy};
 
 use super::{Scratch, config, fresh_name, own_node};
-
-fn old_schema() -> Schema {
-    Schema::builder()
-        .field(Field::text("title"))
-        .field(Field::keyword("code"))
-        .field(Field::u64("size"))
-        .build()
-        .unwrap()
-}
-
-fn new_schema() -> Schema {
-    let size = Field::keyword("size").sortable();
-    Schema::builder().field(Field::text("name")).field(Field::keyword("code")).field(size).build().unwrap()
-}
-
-fn is_old(schema: &Schema) -> bool {
-    schema.field("title").is_some()
-}
-
-fn document(schema: &Schema, id: &str, n: u64) -> Record {
-    let document = Record::new(id).unwrap().with("code", format!("c{n}"));
-    if is_old(schema) {
-        document.with("title", format!("cholera {n}")).with("size", n)
-    } else {
-        document.with("name", format!("cholera {n}")).with("size", n.to_string())
-    }
-}
+use crate::changed::{document, is_old, new_schema, old_schema};
 
 fn renamed() -> BeginOptions {
     BeginOptions::default().with_renamed("title", "name")
