@@ -4,8 +4,10 @@ mod cell;
 mod fault;
 mod subject;
 mod table;
+mod way;
 
 pub use cell::timed_fairly;
 pub use fault::NetworkFault;
 pub use subject::{Effect, NetworkSubject};
 pub use table::network_table;
+pub use way::RedisTopology;

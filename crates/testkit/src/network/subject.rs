@@ -1,5 +1,7 @@
 //! What a table is made of.
 
+use super::way::RedisTopology;
+
 /// What a verb does, which says what may become of it while the network is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,6 +25,12 @@ pub trait NetworkSubject: Sized + Send + Sync + 'static {
 
     /// All of them.
     const VERBS: &'static [Self::Verb];
+
+    /// Whether the service has the verb where Redis is of that topology.
+    fn has(verb: Self::Verb, topology: RedisTopology) -> bool {
+        let _ = (verb, topology);
+        true
+    }
 
     /// What a verb does.
     fn effect(verb: Self::Verb) -> Effect;
