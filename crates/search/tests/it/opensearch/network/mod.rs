@@ -1,5 +1,6 @@
 //! Every fault of the network × every verb: which outcomes are allowed, within what time, and what is true of them.
 
+mod generations;
 mod health;
 mod verbs;
 
@@ -94,6 +95,16 @@ impl Fault {
             (Self::SlowToServer, Verb::Long) | (Self::SlowToClient, Verb::GetLong) => false,
             _ => self.is_slow() || matches!(self, Self::Stripped),
         }
+    }
+}
+
+/// The outcomes that a step allows which asks for several things one after the other.
+const fn allowed_of(fault: Fault, passes: bool, writes: bool) -> &'static [&'static str] {
+    match fault {
+        _ if passes => &["ok"],
+        Fault::TypeStripped => &["ok", "invalid_config"],
+        _ if writes => &["unavailable", "timeout", "outcome_unknown"],
+        _ => &["unavailable", "timeout"],
     }
 }
 
