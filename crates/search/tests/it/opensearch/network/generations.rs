@@ -30,7 +30,8 @@ enum Step {
 const STEPS: [Step; 6] = [Step::Begin, Step::Scan, Step::Copy, Step::Write, Step::Activate, Step::Drop];
 
 /// The first ones are those of a short run.
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
+    Fault::Slow,
     Fault::Cut,
     Fault::HoleToClient,
     Fault::Truncated,
@@ -40,6 +41,9 @@ const FAULTS: [Fault; 8] = [
     Fault::Stripped,
     Fault::TypeStripped,
 ];
+
+/// On a slow way its time is over amid what it asks for.
+const HASTY: (&str, Duration) = ("&connect_timeout=500ms&timeout=1s&deadline=1s", Duration::from_secs(1));
 
 const DOCUMENTS: u64 = 30;
 
@@ -154,14 +158,18 @@ async fn cell(fault: Fault, step: Step) -> std::result::Result<String, String> {
     let scratch = Scratch::new().await;
     let proxy = FaultProxy::start(scratch.node.address());
     let passes = fault == Fault::Stripped;
-    let (parameters, deadline) = if passes { PATIENT } else { IMPATIENT };
+    let (parameters, deadline) = match fault {
+        Fault::Stripped => PATIENT,
+        Fault::Slow => HASTY,
+        _ => IMPATIENT,
+    };
     let scene = Scene::new(&scratch, &proxy, step, parameters).await;
     fault.begin(&proxy);
     let (outcome, took) = timed_fairly(scene.run(step)).await;
     let word = outcome.as_ref().map_or_else(|error: &Error| error.kind().to_string(), |()| "ok".to_owned());
     proxy.reset_connections();
     proxy.heal();
-    let line = format!("{fault:<14?} {step:<10?} {word:<16} {took:?}");
+    let line = format!("{:<14} {:<10} {word:<16} {took:.1?}", format!("{fault:?}"), format!("{step:?}"));
     if !allowed_of(fault, passes, step != Step::Scan).contains(&&*word) || took > 2 * deadline + SLACK {
         return Err(line);
     }
@@ -181,7 +189,7 @@ async fn cell(fault: Fault, step: Step) -> std::result::Result<String, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_step_of_a_reindex_the_network_fails_in_the_next_one_ends_it() {
     let places = Arc::new(Semaphore::new(8));
-    let faults = &FAULTS[..rounds(3, FAULTS.len())];
+    let faults = &FAULTS[..rounds(4, FAULTS.len())];
     let cells = faults.iter().flat_map(|fault| STEPS.into_iter().map(move |step| (*fault, step)));
     let cells: Vec<_> = cells
         .map(|(fault, step)| {
