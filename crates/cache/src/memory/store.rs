@@ -19,6 +19,7 @@ use super::Bound;
 use crate::options::Guard;
 use crate::options::Holding;
 use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
+use clear::Cleared;
 use evicted::{Evicted, KeepEvicted, Kept};
 use leases::Leases;
 use ring::{LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
@@ -59,6 +60,7 @@ struct Stripe {
     last: Version,
     leases: Leases,
     ring: Ring,
+    cleared: Cleared,
 }
 
 /// What a sweep has looked at.
