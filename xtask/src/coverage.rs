@@ -14,27 +14,38 @@ use crate::workspace::{BENCH, root, target};
 use crate::{Result, install};
 
 /// Each target, and the files with what it parses.
-const PARSERS: [(&str, &[&str]); 21] = [
+const PARSERS: [(&str, &[&str]); 32] = [
+    ("byte_ranges", &["crates/filestore/src/web/range.rs"]),
     ("cache_record", &["crates/cache/src/redis/format.rs"]),
     ("cluster_slots", &["crates/redis/src/topology/slot_map.rs"]),
     ("cookie", &["crates/session/src/cookie.rs", "crates/session/src/token.rs"]),
     ("coord_record", &["crates/coord/src/record/format.rs"]),
+    ("csrf_form", &["crates/session/src/layer/form.rs"]),
     ("envelope", &["crates/core/src/envelope.rs"]),
-    ("file_key", &["crates/filestore/src/local/name.rs"]),
+    ("file_key", &["crates/filestore/src/key.rs"]),
     ("file_url", &["crates/filestore/src/web/signed/grant.rs"]),
     ("idempotency", &["crates/coord/src/idempotency/format.rs"]),
     ("info", &["crates/redis/src/node/info.rs"]),
     ("key", &["crates/core/src/key.rs", "crates/core/src/checked_text.rs"]),
+    ("listing", &["crates/filestore/src/object/list.rs", "crates/filestore/src/object/time.rs"]),
     ("lock", &["crates/coord/src/lock/format.rs"]),
+    ("mark", &["crates/filestore/src/local/marks/format.rs"]),
+    ("member", &["crates/coord/src/membership/format.rs"]),
+    ("message", &["crates/coord/src/signals/redis/listen.rs"]),
     ("opensearch_answers", &["crates/search/src/opensearch/source.rs", "crates/search/src/opensearch/error.rs"]),
     ("record", &["crates/session/src/record/format.rs"]),
     ("run", &["crates/coord/src/run_once/format.rs"]),
     ("schedule", &["crates/coord/src/schedule/format.rs"]),
+    ("sealed_value", &["crates/session/src/sealed/format.rs", "crates/session/src/sealed/cipher.rs"]),
     ("search_cursors", &["crates/search/src/cursor/format.rs"]),
     ("search_requests", &["crates/search/src/validate.rs", "crates/search/src/limits.rs"]),
     ("service_url", &["crates/core/src/service_url.rs"]),
     ("shared_state", &["crates/coord/src/state/format.rs"]),
     ("simple_query_strings", &["crates/search/src/query/simple/parse.rs", "crates/search/src/query/simple/read.rs"]),
+    ("stage_record", &["crates/filestore/src/object/record.rs"]),
+    ("tantivy_deletes", &["crates/search/src/tantivy/traces/format.rs"]),
+    ("tantivy_document", &["crates/search/src/tantivy/mapping/format.rs"]),
+    ("tantivy_pointer", &["crates/search/src/tantivy/generations.rs"]),
     ("trailer", &["crates/filestore/src/local/format.rs"]),
 ];
 
@@ -79,8 +90,8 @@ fn build(place: &Path) -> Result<Binaries> {
         fs::write(&wrapper, script).map_err(|error| error.to_string())?;
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
     }
-    let selection =
-        ["test", "--workspace", "--exclude", BENCH, "--all-features", "--lib", "--test", "it", "--test", "fuzz"];
+    // Not the tests against servers: no target is among them.
+    let selection = ["test", "--workspace", "--exclude", BENCH, "--all-features", "--lib", "--test", "fuzz"];
     // Build scripts and macros are instrumented, too, and write what they have reached.
     let variables = [
         ("RUSTC_WORKSPACE_WRAPPER", wrapper.display().to_string()),
@@ -185,5 +196,18 @@ mod tests {
             let package = root().join("crates").join(sources[0].split('/').nth(1).unwrap());
             assert!(package.join("fuzz").join(target).is_dir(), "{target}");
         }
+    }
+
+    #[test]
+    fn every_target_is_in_the_list_and_on_the_page() {
+        let packages =
+            fs::read_dir(root().join("crates")).unwrap().flatten().map(|package| package.path().join("fuzz"));
+        let folders = packages.filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+        let found: BTreeSet<_> = folders.map(|folder| folder.file_name().into_string().unwrap()).collect();
+        assert_eq!(found, PARSERS.iter().map(|(target, _)| (*target).to_owned()).collect());
+        let page = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+        let told = page.split("## Bytes that others wrote").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+        let missing: Vec<_> = found.iter().filter(|target| !told.contains(&format!("`fuzz_{target}`"))).collect();
+        assert_eq!(missing, [""; 0]);
     }
 }

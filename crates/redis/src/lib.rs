@@ -112,10 +112,18 @@ mod idempotence;
 mod key_space;
 mod node;
 mod request;
+mod sync;
 mod topology;
 
-pub use deadpool_redis;
-pub use redis;
+/// What of the crate of this name makes a pool to bring: see [`RedisClient::from_pool`]. Whoever needs more of it depends on it.
+pub mod deadpool_redis {
+    pub use ::deadpool_redis::{Config, Manager, Pool, PoolConfig, Runtime, Timeouts};
+}
+
+/// What of the crate of this name commands are made of and answers are read with.
+pub mod redis {
+    pub use ::redis::{Cmd, FromRedisValue, ParsingError, Pipeline, Value, cmd, from_redis_value, pipe};
+}
 
 pub use client::RedisClient;
 pub use client::exclusive::Exclusive;

@@ -2,15 +2,12 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::{RedisError, cmd};
 use statehouse_core::policy::Backoff;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::connection::doubt::{Answered, Doubted, within_waking};
 use crate::connection::flow::Flow;
@@ -21,6 +18,7 @@ use crate::connection::state::State;
 use crate::connection::stream::Bounded;
 use crate::connection::waited::leaves_time;
 use crate::failure::{Failure, connection_lost, timed_out};
+use crate::sync::{AtomicBool, AtomicU64, Handle, Ordering, sleep, timeout_at, watch};
 
 /// How long a server may be silent towards an operation before the connection is doubted.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);
@@ -391,7 +389,7 @@ async fn repair(mut repairing: Repairing) {
             return;
         }
         drop(link);
-        tokio::time::sleep(backoff.pause()).await;
+        sleep(backoff.pause()).await;
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot::{self, Receiver};
-use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::connection::flow::length;
@@ -17,6 +16,7 @@ use crate::failure::{Failure, connection_lost};
 use crate::node::Node;
 use crate::node::queue::{Batch, Caller, Counted, Outgoing};
 use crate::node::value::{get, sole};
+use crate::sync::{spawn, yield_now};
 
 /// How many callers must be waiting for a command to go out with others. Below that the few system calls that it saves
 /// don't make up for the wait.
@@ -97,10 +97,10 @@ impl Node {
             (queue.len() == 1, (queue.len() >= most).then(|| take(&mut *queue)))
         };
         if let Some(batch) = full {
-            tokio::spawn(send_together(Arc::clone(self), batch));
+            spawn(send_together(Arc::clone(self), batch));
         } else if first {
             let turn = Turn(Some(Arc::clone(self)));
-            tokio::spawn(async move {
+            spawn(async move {
                 yield_now().await;
                 if let Some((node, batch)) = turn.take() {
                     send_together(node, batch).await;

@@ -5,6 +5,7 @@ mod bulk;
 mod checked;
 mod client;
 mod config;
+mod copies;
 mod counts;
 mod drift;
 mod error;

@@ -2,6 +2,8 @@
 
 mod cipher;
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod sealer;
 #[cfg(test)]
 mod tests;

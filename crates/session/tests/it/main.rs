@@ -8,7 +8,6 @@ mod csrf;
 mod devices;
 mod flood;
 mod full;
-mod fuzz;
 mod http;
 mod index;
 mod key;

@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use statehouse_core::{Error, Result};
 
 use super::super::client::Call;
-use super::super::error;
 use super::super::mapping::ID;
 use super::super::search::{Count, Sharded};
+use super::super::{copies, error};
 use super::ground::Ground;
 use super::view::{View, absent};
 use crate::work::away;
@@ -113,14 +113,6 @@ impl Ground {
     /// The number of the last operation of each shard that all before have been done of.
     pub(super) async fn checkpoints(&self, address: &str) -> Result<BTreeMap<String, i64>> {
         #[derive(Deserialize)]
-        struct Stats {
-            indices: BTreeMap<String, Index>,
-        }
-        #[derive(Deserialize)]
-        struct Index {
-            shards: BTreeMap<String, Vec<Shard>>,
-        }
-        #[derive(Deserialize)]
         struct Shard {
             seq_no: SeqNo,
         }
@@ -128,12 +120,9 @@ impl Ground {
         struct SeqNo {
             local_checkpoint: i64,
         }
-        let wanted = "filter_path=indices.*.shards.*.seq_no.local_checkpoint";
-        let Stats { indices } =
-            self.client.read(&Call::get(format!("/{address}/_stats/docs?level=shards&{wanted}"))).await?;
-        let shards = indices.into_values().flat_map(|index| index.shards);
         let least = |copies: Vec<Shard>| copies.iter().map(|copy| copy.seq_no.local_checkpoint).min().unwrap_or(-1);
-        Ok(shards.map(|(shard, copies)| (shard, least(copies))).collect())
+        let shards = copies::of(&self.client, address, &["seq_no.local_checkpoint"]).await?;
+        Ok(shards.into_iter().map(|shard| (shard.number, least(shard.copies))).collect())
     }
 
     /// The ids of documents that were written behind these operations.
