@@ -7,7 +7,7 @@ use statehouse_core::{Error, Result, Secret};
 
 use crate::cookie::CookieConfig;
 use crate::event::{Listener, SessionEvent};
-use crate::record::{Attribute, AttributeName, Limit};
+use crate::record::{Attribute, AttributeName, Limit, Timeouts};
 
 /// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
 ///
@@ -90,7 +90,7 @@ pub enum OutagePolicy {
     #[default]
     FailClosed,
     /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login, rotation and
-    /// logout fail.
+    /// logout fail; and what needs a login or the token of a form is 503, and not refused as if there were none.
     Anonymous,
 }
 
@@ -170,6 +170,16 @@ impl SessionConfig {
     /// How long a session of nobody who is remembered lives without being used.
     pub(crate) fn idle_timeout_of(&self, logged_in: bool) -> Duration {
         if logged_in { self.idle_timeout } else { self.idle_timeout.min(self.anonymous_timeout) }
+    }
+
+    /// How long sessions last, whenever they were stored.
+    pub(crate) fn timeouts(&self, logged_in: bool) -> Timeouts {
+        Timeouts::new(self.idle_timeout_of(logged_in), self.absolute_timeout, self.max_remembered)
+    }
+
+    /// The limit of a login: what is over by these timeouts does not count.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        self.limit.map(|limit| limit.with_timeouts(self.timeouts(true)))
     }
 }
 

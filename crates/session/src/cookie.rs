@@ -346,8 +346,8 @@ impl CookieBuilder {
             Some("the maximum age must be at least a second")
         } else if prefixed("__Host-") && (insecure || domain.is_some() || path != "/") {
             Some("a name beginning with __Host- needs Secure, the path / and no domain")
-        } else if prefixed("__Secure-") && insecure {
-            Some("a name beginning with __Secure- needs Secure")
+        } else if (prefixed("__Secure-") || prefixed("__Http-")) && insecure {
+            Some("a name beginning with __Secure- or __Http- needs Secure")
         } else if *same_site == SameSite::None && insecure {
             Some("SameSite=None needs Secure")
         } else if *partitioned && insecure {
@@ -458,6 +458,7 @@ mod tests {
             build("__host-id").path("/app"),
             build("__Host-id").secure(Secure::Never),
             build("__SECURE-id").secure(Secure::Never),
+            build("__Http-id").secure(Secure::Never),
             build("id").secure(Secure::Never).same_site(SameSite::None),
             build("id").secure(Secure::Never).partitioned(),
             build(""),

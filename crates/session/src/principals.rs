@@ -6,6 +6,7 @@ use std::time::Duration;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{Result, Timestamp};
 
+use crate::lasting;
 use crate::outcome::{revoked, too_many};
 use crate::record::{Beyond, Limit, NewSession, Principal, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
@@ -29,7 +30,7 @@ impl<'a> Login<'a> {
         rotation.login.as_ref().map(|principal| Self { principal, epoch: rotation.epoch, limit: rotation.limit })
     }
 
-    /// Which of the principal's other sessions are to end for it.
+    /// Which of the principal's other sessions are to end for it: all that are over by its limit, and of the others the oldest.
     ///
     /// # Errors
     /// That there are as many as there may be.
@@ -37,12 +38,14 @@ impl<'a> Login<'a> {
         let Some(limit) = self.limit else { return Ok(Vec::new()) };
         limit.check()?;
         sessions.retain(|session| session.record().key() != own);
+        let (over, mut sessions): (Vec<_>, Vec<_>) =
+            sessions.into_iter().partition(|session| lasting::is_beyond(session, limit));
         let excess = (sessions.len() + 1).saturating_sub(limit.max as usize);
         if excess > 0 && limit.beyond == Beyond::Reject {
             return Err(too_many(limit));
         }
         sessions.sort_by_key(|session| (session.record().absolute_expiry(), *session.record().key()));
-        Ok(sessions[..excess].iter().map(|session| *session.record().key()).collect())
+        Ok(over.iter().chain(&sessions[..excess]).map(|session| *session.record().key()).collect())
     }
 }
 

@@ -23,7 +23,11 @@ use crate::session::{Session, Sessions};
 ///   cannot be saved for another reason, the response is 409 (conflict by policy), 413 (attributes were left out,
 ///   because the session would be too large; all else was saved) or what else [`error_response`](crate::error_response) says of it. The
 ///   body of such a response is empty.
-/// - If the inner service fails instead of answering, nothing is committed.
+/// - If the inner service fails instead of answering, nothing is committed; nor if its client goes before it has answered, and ends it.
+///   Where it goes on without its client, in a task of its own or because another layer sees to that, what it has changed of the
+///   session that the request came with is saved once it has let go of its [`Session`]. A login or another new token is not, and
+///   with it nothing else, since nobody gets the cookie; and under [`ServerErrorPolicy::Discard`] no attribute, since nobody knows how it
+///   went. To know what came of it, call [`Session::commit`].
 /// - A response is marked as private and as varying by cookie if the session was read or written, and so that caches
 ///   do not store the cookie if it sets one.
 #[derive(Clone, Debug)]
@@ -117,14 +121,23 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let session = self.sessions.open(request.headers());
-        (self.which.insert)(request.extensions_mut(), session.clone());
+        let asked = Asked(self.sessions.open(request.headers()));
+        (self.which.insert)(request.extensions_mut(), asked.0.clone());
         let mut inner = statehouse_core::take_polled(&mut self.inner);
         let sessions = self.sessions.clone();
         Box::pin(async move {
-            let response = inner.call(request).await.inspect_err(|_| session.close())?;
-            Ok(conclude(&session, sessions.config(), response).await)
+            let response = inner.call(request).await.inspect_err(|_| asked.0.close())?;
+            Ok(conclude(&asked.0, sessions.config(), response).await)
         })
+    }
+}
+
+/// The session of a request whose client waits for the response. It may go before that, and takes what is waited for here with it.
+struct Asked(Session);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -5,7 +5,7 @@ use statehouse_core::Timestamp;
 use super::{Failure, Inner};
 use crate::outcome::{Loaded, not_evicted};
 use crate::principals::Login;
-use crate::record::{Principal, Record, Snapshot};
+use crate::record::{Beyond, Principal, Record, Snapshot};
 use crate::token::SessionKey;
 
 impl Inner {
@@ -81,6 +81,18 @@ impl Inner {
             None => Vec::new(),
         };
         Ok((record.with_epoch(epoch), ending))
+    }
+
+    /// What a login is answered whose first try has made it. That may have come no further: what is to end for it ends now. The caller
+    /// holds the order of logins and the lock of that session.
+    pub(super) fn made_before(&self, made: Snapshot, login: Option<&Login<'_>>) -> Result<Snapshot, Failure> {
+        let is_theirs = |login: &&Login<'_>| made.record().principal() == Some(login.principal);
+        let evicts = |login: &&Login<'_>| login.limit.is_some_and(|limit| limit.beyond == Beyond::EvictOldest);
+        if let Some(login) = login.filter(is_theirs).filter(evicts) {
+            let key = made.record().key();
+            self.evict(&login.evicts(key, self.of(Some(login.principal))?)?, key)?;
+        }
+        Ok(made)
     }
 
     /// Ends the sessions that make room for one that is stored, whose lock the caller holds.

@@ -378,6 +378,45 @@ async fn a_login_that_may_not_survive_a_crash_is_listed_and_makes_its_room() {
     assert!(store.load(&token.key()).await.unwrap().found().is_none());
 }
 
+/// The login is made, and what is to end for it cannot end: the same login again ends that.
+#[tokio::test]
+async fn a_login_that_is_repeated_ends_what_its_first_try_could_not() {
+    for rotates in [false, true] {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+        let (store, who) = (open(folder.path(), &clock).await, somebody());
+        let before = log_in(&store).await;
+        let (token, id) = (Token::generate().unwrap(), SaveId::generate().unwrap());
+        let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
+        let base = match rotates {
+            true => Some(store.create(&token.key(), &new).await.unwrap()),
+            false => None,
+        };
+        let limit = crate::record::Limit::evict_oldest(1);
+        let next = token.with_new_verifier().unwrap().verifier_hash();
+        let rotation = Rotation::login(next, who.clone()).with_limit(limit);
+        let new = new.with_principal(who.clone()).with_limit(limit);
+        let log_in = async |repeats: bool| match &base {
+            None => {
+                let options = CreateOptions::default().with_id(id);
+                store.create_with(&token.key(), &new, options).await.map(drop)
+            }
+            Some(base) => {
+                let holder = Authority::Holder(token.verifier_hash());
+                let options = SaveOptions { repeats, ..SaveOptions::default().with_id(id) };
+                store.rotate_with(base, holder, &rotation, &Delta::new(), options).await.map(drop)
+            }
+        };
+        let stays = &store.inner.folder.stays;
+        *stays.lock().unwrap() = Some(before);
+        let doubt = log_in(false).await.unwrap_err();
+        assert_eq!(doubt.kind(), ErrorKind::OutcomeUnknown, "{doubt}");
+        *stays.lock().unwrap() = None;
+        log_in(true).await.unwrap();
+        assert!(store.load(&before).await.unwrap().found().is_none(), "rotates: {rotates}");
+        assert_eq!(store.list(&who).await.unwrap().len(), 1, "rotates: {rotates}");
+    }
+}
+
 /// What was revoked is remembered in memory only.
 #[tokio::test]
 async fn a_login_that_began_before_a_restart_does_not_stand() {

@@ -8,6 +8,7 @@ use super::at_once::AtOnce;
 use super::client::Created;
 use super::judged::{judge, owner_of};
 use super::principals::{AT_ONCE, Attempt, Deadline, Entered, Epochs, Known, Owner};
+use crate::lasting;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
@@ -292,7 +293,10 @@ impl RedisSessionStore {
                 Entered::In => return Ok(Admitted { evicts }),
                 Entered::Full(_) if evicts => break,
                 Entered::Full(others) => {
-                    let Seen { live, .. } = self.see(principal, &others, login.deadline).await?;
+                    let Seen { mut live, .. } = self.see(principal, &others, login.deadline).await?;
+                    let over: Vec<_> = live.extract_if(.., |session| lasting::is_beyond(session, limit)).collect();
+                    let over: Vec<_> = over.iter().map(|session| *session.record().key()).collect();
+                    self.end_all(principal, &over, ANY, login.deadline).await?;
                     let gone = |key: &&SessionKey| !live.iter().any(|session| session.record().key() == *key);
                     let gone: Vec<_> = others.iter().filter(gone).copied().collect();
                     self.principals.forget(principal, &gone, login.left()).await?;

@@ -198,7 +198,7 @@ impl Session {
             return Ok(Done { wrote: false, dropped });
         }
         let place = if principal.is_some() { Place::Cookie } else { self.state().base.place_of_new() };
-        let (limit, template) = (config.limit, stay.begins(config, principal.is_some()));
+        let (limit, template) = (config.limit(), stay.begins(config, principal.is_some()));
         let template = NewSession { attributes: delta.set, principal, epoch, limit, ..template };
         for draw in 0..DRAWS {
             let generate = || Ok(Token::generate()?.in_realm(self.inner.realm.clone()));
@@ -457,7 +457,7 @@ fn rotation(
     let rotation = match why {
         Pending::Login { principal, epoch, stay, .. } => {
             let login = Rotation::login(hash, principal.clone()).with_epoch(*epoch);
-            stay.rotates(Rotation { limit: config.limit, ..login }, held, config)
+            stay.rotates(Rotation { limit: config.limit(), ..login }, held, config)
         }
         Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange).with_idle_timeout(idle),
         Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }).with_idle_timeout(idle),

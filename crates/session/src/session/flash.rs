@@ -56,13 +56,19 @@ impl Session {
         let _gate = self.inner.gate.lock().await;
         self.load_gated().await?;
         let (held, waiting) = {
-            let state = self.open_state()?;
-            let names = state.loaded_attributes(self.config().on_login).keys();
-            (state.held().cloned(), names.filter(|name| is_flash(name)).cloned().collect::<Vec<_>>())
+            let (state, policy) = (self.open_state()?, self.config().on_login);
+            let names = state.loaded_attributes(policy).keys().filter(|name| is_flash(name));
+            // What this request removes is shown to nobody.
+            let waiting = names.filter(|name| state.attribute(name, policy).is_some());
+            (state.held().cloned(), waiting.cloned().collect::<Vec<_>>())
         };
         if let Some(held) = held.filter(|_| !waiting.is_empty()) {
             let taken = self.take_stored(held, &waiting).instrument(span::of_service(NAME.take_flash)).await?;
-            self.state().taken.extend(taken);
+            let mut state = self.state();
+            // They were removed, or somebody else has logged in, while they were taken for a caller who has stopped waiting.
+            if !state.removes_messages(self.config().on_login) {
+                state.taken.extend(taken);
+            }
         }
         Ok(())
     }

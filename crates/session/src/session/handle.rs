@@ -130,7 +130,7 @@ impl Sessions {
 ///
 /// # Errors
 /// All methods: the store's own; and [`ErrorKind::InvalidInput`] once the response has been sent, when a change could no
-/// longer be saved.
+/// longer be saved. What a handler changes that goes on though its client has gone is [saved](crate::SessionLayer) without it.
 #[derive(Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
@@ -147,6 +147,21 @@ pub(super) struct Inner {
     /// Held while the store is asked, so that a request loads once and its changes are committed one at a time.
     pub(super) gate: tokio::sync::Mutex<()>,
     pub(super) state: Mutex<State>,
+}
+
+impl Inner {
+    /// The same request's, of which nobody has anything but this.
+    pub(super) fn with_state(&mut self, state: State) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            realm: self.realm.take(),
+            tokens: std::mem::take(&mut self.tokens),
+            more: self.more,
+            opened: self.opened,
+            gate: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+        }
+    }
 }
 
 impl Debug for Session {

@@ -351,6 +351,15 @@ impl Session {
         Ok(self.state().principal().cloned())
     }
 
+    /// Who is logged in, for whoever refuses nobody: that the store is away is no answer to that.
+    pub(crate) async fn known_principal(&self) -> Result<Option<Principal>> {
+        let principal = self.principal().await?;
+        if principal.is_none() {
+            self.state().refuse_degraded(NAME.load)?;
+        }
+        Ok(principal)
+    }
+
     /// Succeeds if somebody logged in within `age`, by the store's clock: for actions that need a recent password.
     ///
     /// # Errors
@@ -361,6 +370,7 @@ impl Session {
         if self.state().login_age().is_some_and(|passed| passed <= age) {
             return Ok(());
         }
+        self.state().refuse_degraded(NAME.require_fresh)?;
         let message = "the login is not recent enough for this: log in again";
         Err(Error::new(ErrorKind::Unauthenticated, message).with_operation(NAME.require_fresh))
     }

@@ -11,6 +11,7 @@ mod flash;
 mod handle;
 mod identity;
 mod last;
+mod left;
 mod load;
 mod messages;
 mod state;

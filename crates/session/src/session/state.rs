@@ -31,6 +31,8 @@ pub(super) struct State {
     /// Whom this request has logged in.
     pub(super) logged_in: Option<Principal>,
     pub(super) closed: bool,
+    /// Whether the client has gone, and somebody goes on without it.
+    pub(super) left: bool,
     /// Whether the session was read or written, so that the response is for this browser alone.
     pub(super) used: bool,
     /// What the attributes take up, as far as it has been added up.
@@ -323,8 +325,16 @@ impl State {
         self.weight = Some(weight);
     }
 
+    /// Whether messages that were stored for the session are for nobody any more.
+    pub(super) fn removes_messages(&self, policy: LoginPolicy) -> bool {
+        let before = self.stored_principal();
+        let mut works = self.begun().into_iter().chain([&self.work]);
+        works.any(|work| work.delta.clear || work.removes(before, policy))
+    }
+
     pub(super) fn clear(&mut self) {
         self.work.clear();
+        self.taken.clear();
         self.weight = None;
     }
 
@@ -344,6 +354,7 @@ impl State {
         self.work.pending = Some(Pending::Login { principal: principal.clone(), epoch, stay, wipe: earlier || other });
         if self.work.removes(self.stored_principal(), policy) {
             self.work.discard_updates();
+            self.taken.clear();
         }
         self.logged_in = Some(principal);
         self.weight = None;

@@ -92,6 +92,10 @@ pub(super) enum Pending {
 }
 
 impl Pending {
+    pub(super) const fn renews(&self) -> bool {
+        matches!(self, Self::Renew { .. })
+    }
+
     /// A login cannot be undone by a rotation that comes later: it is one.
     fn then(self, later: Self) -> Self {
         match later {

@@ -10,8 +10,8 @@ use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use statehouse_core::{ErrorKind, ManualClock};
 use statehouse_session::{
-    MemoryConfig, MemorySessionStore, Session, SessionConfig, SessionConfigBuilder, SessionStoreExt as _, Sessions,
-    Token,
+    Limit, MemoryConfig, MemorySessionStore, Principal, Session, SessionConfig, SessionConfigBuilder,
+    SessionStoreExt as _, Sessions, Token,
 };
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie};
@@ -232,6 +232,30 @@ async fn a_lowered_absolute_timeout_reaches_the_sessions_that_are_stored_already
     let again = committed(&again).await;
     clock.advance(9 * MINUTE);
     assert!(after.open(&again).principal().await.unwrap().is_some(), "a login begins anew");
+}
+
+#[tokio::test]
+async fn who_is_over_by_lowered_timeouts_is_neither_listed_nor_counted() {
+    let cases = [false, true]
+        .into_iter()
+        .flat_map(|idle| [Limit::reject(1), Limit::evict_oldest(1)].map(|limit| (idle, limit)));
+    for (idle, limit) in cases {
+        let (clock, [before, after]) = lowered(|config, minutes| match idle {
+            true => config.limit(limit).idle_timeout(minutes * MINUTE),
+            false => config.limit(limit).absolute_timeout(minutes * MINUTE),
+        });
+        let (who, old) = (Principal::new("u42").unwrap(), before.open(&HeaderMap::new()));
+        old.login("u42").await.unwrap();
+        let old = committed(&old).await;
+        clock.advance(11 * MINUTE);
+        assert_eq!(after.list(&who).await.unwrap(), []);
+        assert_eq!(before.list(&who).await.unwrap().len(), 1, "by what it was stored with");
+        let new = after.open(&HeaderMap::new());
+        new.login("u42").await.unwrap();
+        committed(&new).await;
+        assert_eq!(new.list().await.unwrap().len(), 1, "{limit:?}");
+        assert!(before.open(&old).principal().await.unwrap().is_none(), "it has ended: {limit:?}");
+    }
 }
 
 #[tokio::test]

@@ -439,3 +439,36 @@ async fn a_save_whose_answer_is_lost_is_known_for_its_own() {
     }
     assert_eq!(app.pushed(&cookie).await, "2", "each push once");
 }
+
+/// The same of a logout: the browser hears of it, and whoever is told of what ends.
+#[tokio::test]
+async fn a_logout_whose_answer_is_lost_is_known_for_its_own() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let app = App::open(&proxy.url(&server.url()), &namespace).await;
+    for round in 0..4 {
+        let cookie = app.login().await;
+        assert_eq!(app.who(&cookie).await, "u42");
+        let token = Token::parse(cookie.split_once('=').unwrap().1).unwrap();
+        let name = format!("{namespace}:session:records:{}", token.key());
+        proxy.delay(Direction::ToClient, Duration::from_millis(400));
+        let mut sent = pin!(app.send("POST", "/logout", &cookie));
+        let deleted = async {
+            while server.command(&["STRLEN", &name]).await.unwrap().integer() != Some(15) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = deleted => {}
+            response = &mut sent => panic!("round {round}: {} before anything is deleted", response.status()),
+        }
+        proxy.reset_connections();
+        proxy.heal();
+        let response = sent.await;
+        assert_eq!(response.status(), StatusCode::OK, "round {round}");
+        assert_eq!(set_cookie(&response).as_deref(), Some("__Host-id="), "round {round}");
+        // Of another that comes later there is nothing to delete.
+        let again = app.store.delete(&token.key(), Authority::Application).await.unwrap();
+        assert_eq!(again, Deleted::Gone, "round {round}");
+    }
+}

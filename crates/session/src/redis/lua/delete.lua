@@ -1,7 +1,8 @@
 -- ARGV: what a tombstone begins with, for how many milliseconds it stands; and, unless the application itself deletes, the
 -- hash of the holder's verifier, which must be the record's, or the previous one in its grace; and a principal and an epoch, if
 -- only a login of theirs is to end that began before it; and whose it is as far as is known, if it is to be looked at whether they were
--- revoked; and the session's key, if the last of the keys before a fence's is an index that it is to leave once it has ended.
+-- revoked; and the session's key, if the last of the keys before a fence's is an index that it is to leave once it has ended; and a number
+-- below 1024 that the time of a deletion ends in; and whether a first try of this may have made it, which is then known by that.
 -- Answers how it went; and, if somebody is logged in, who, and in which epoch the login began.
 local function over(how, principal, epoch)
   if #ARGV[7] > 0 then
@@ -18,7 +19,8 @@ if type(head) == 'table' then
   return over(redis.call('DEL', KEYS[1]))
 end
 if #head >= #ARGV[1] and string.sub(head, 1, #ARGV[1]) == ARGV[1] then
-  return over(0)
+  local at = #head == #ARGV[1] + 8 and number(head, #ARGV[1] + 1) or 0
+  return over(ARGV[9] == '1' and at % 1024 == tonumber(ARGV[8]) and 1 or 0)
 end
 if #head < 160 or not is_sealed(head) then
   -- Nothing, or what is no session, or a damaged one that nobody can load.
@@ -47,7 +49,9 @@ if #ARGV[3] > 0 then
     return {2, principal, epoch}
   end
 end
-local stored = redis.pcall('SET', KEYS[1], ARGV[1] .. struct.pack('<I8', now), 'PX', ARGV[2])
+-- Not before it was: for whoever looks it is never longer ago than in truth.
+local at = now - now % 1024 + tonumber(ARGV[8])
+local stored = redis.pcall('SET', KEYS[1], ARGV[1] .. struct.pack('<I8', at < now and at + 1024 or at), 'PX', ARGV[2])
 if not stored.err then
   return over(1, principal, epoch)
 end
