@@ -39,6 +39,10 @@ use crate::{
 ///   asked for: exact, and equal on two backends, but for the last digits of [sums](crate::Stats) of fractions. A document counts
 ///   once for each of its values, ranges and buckets, and where it has no value not at all. A post-filter narrows hits and
 ///   total and nothing that is counted.
+/// - **Collapsed hits.** Of the hits with the same value of the field that a request [collapses](SearchRequest::with_collapse)
+///   by, the one that comes first in its order is returned, and no other; those without a value are one group. Total and counts
+///   are of all that match; `from` and `size` count groups. If any hit has several values, on the page or not, the request is
+///   `Unsupported`.
 /// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, and [`after`](SearchRequest::after) it begins the
 ///   page that `from` would, in every order, with missing values and ties, however far it reaches. Behind
 ///   it comes what comes behind that place now, be the hit itself gone. A cursor of another request, and what is none, is

@@ -57,6 +57,8 @@
 //! - **Facets.** What is counted beside the hits is counted exactly, over all that match, in the pass that finds them: values,
 //!   ranges, buckets and sums. A [post-filter](SearchRequest::with_post_filter) narrows the hits alone, so that the other values of
 //!   a facet stay when one is chosen.
+//! - **Collapsed hits.** Of the hits with the same value of a field [only the first](SearchRequest::with_collapse): the best visit
+//!   of each patient.
 //! - **Scores** are BM25 on texts and constants elsewhere. A [function score](FunctionScoreQuery) lets the value of a field have a
 //!   part in them: how popular, how recent, how near.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could

@@ -45,6 +45,7 @@
 
 #![deny(dead_code, reason = "a case that is not listed")]
 
+mod collapse;
 mod counts;
 mod evolution;
 mod fenced;
@@ -59,6 +60,7 @@ mod results;
 mod rows;
 mod writes;
 
+use self::collapse::*;
 use self::counts::*;
 use self::evolution::*;
 use self::fenced::*;
@@ -162,6 +164,10 @@ macro_rules! search_conformance {
             histograms_of_numbers_have_buckets_of_one_width [];
             histograms_of_dates_have_buckets_of_days_weeks_months_and_years [];
             stats_sum_up_every_value [];
+            collapsed_hits_are_the_first_of_each_group [];
+            what_is_counted_is_not_collapsed [];
+            a_hit_of_several_groups_is_refused [];
+            what_cannot_be_collapsed_is_refused [];
             what_cannot_be_computed_is_refused [];
             unknown_fields_and_wrong_types_are_refused [];
             what_a_field_cannot_do_is_unsupported [];

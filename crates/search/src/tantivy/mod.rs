@@ -6,6 +6,7 @@ mod best;
 mod blocking;
 mod census;
 mod client;
+mod collapse;
 mod collect;
 mod config;
 mod counted;

@@ -382,6 +382,18 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
             _ => request,
         }
     }),
+    ("one hit of each group", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 2)));
+        let request = request.with_collapse(["chapter", "parent", "length", "weight", "balance", "share"][r.below(6)]);
+        let sort = Sort::by(["length", "balance", "share", "since", "parent"][r.below(5)]);
+        match r.below(5) {
+            0 => request.with_sort(sort).with_facet(Facet::field("chapter")),
+            1 => request.with_sort(sort.descending()).with_sort(Sort::by_score()),
+            2 => request.with_from(r.below(40) as u64).with_post_filter(Query::term("leaf", true)),
+            3 => request.with_filter(Query::range("length").at_least(r.below(30) as u64)),
+            _ => request,
+        }
+    }),
     ("pages", |r, w| {
         let from = r.below(400) as u64;
         found(Query::matches("title", w.words(r, 3))).with_from(from).with_size(1 + r.below(60) as u64)
