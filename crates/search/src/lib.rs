@@ -59,6 +59,7 @@
 //!   a facet stay when one is chosen.
 //! - **Collapsed hits.** Of the hits with the same value of a field [only the first](SearchRequest::with_collapse): the best visit
 //!   of each patient.
+//! - **Synonyms** are put into the query, by rules like those of Solr, and not into the index: [`Synonyms`].
 //! - **Scores** are BM25 on texts and constants elsewhere. A [function score](FunctionScoreQuery) lets the value of a field have a
 //!   part in them: how popular, how recent, how near.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
@@ -213,7 +214,7 @@ pub use query::{
     FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MAX_FUNCTION, MatchPrefixQuery, MatchQuery,
     MinimumMatch, Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery,
     PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString,
-    TermQuery, TermsQuery, WildcardQuery,
+    Synonyms, TermQuery, TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]

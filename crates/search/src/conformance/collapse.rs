@@ -58,9 +58,9 @@ pub(super) async fn collapsed_hits_are_the_first_of_each_group(backend: &impl Se
             assert!(seen.contains(&None) && firsts.len() > 6, "{field} {firsts:?}");
             let collapsed = all.clone().with_collapse(field);
             for (from, size) in [(0, 200), (0, 1), (0, 3), (3, 3), (5, 100), (firsts.len(), 5)] {
-                let page = collapsed.clone().with_from(from as u64).with_size(size);
+                let page = collapsed.clone().with_from(from as u64).with_size(size as u64);
                 let response = index.search(&page).await.expect("the search succeeds");
-                let wanted: Vec<_> = firsts.iter().skip(from).take(size as usize).copied().collect();
+                let wanted: Vec<_> = firsts.iter().skip(from).take(size).copied().collect();
                 assert_eq!(response.ids(), wanted, "{field} {:?} from {from}, {size}", all.sort);
                 assert_eq!(response.total, 97);
                 assert_eq!(response.hits.first().map(|hit| hit.sort.len()), wanted.first().map(|_| all.sort.len()));

@@ -58,6 +58,7 @@ mod queries;
 mod reading;
 mod results;
 mod rows;
+mod synonyms;
 mod writes;
 
 use self::collapse::*;
@@ -74,6 +75,7 @@ use self::queries::*;
 use self::reading::*;
 use self::results::*;
 use self::rows::*;
+use self::synonyms::*;
 use self::writes::*;
 #[doc(hidden)]
 pub use statehouse_core::conformance_tests;
@@ -130,6 +132,8 @@ macro_rules! search_conformance {
             a_score_decays_with_the_distance_of_a_value [];
             a_function_multiplies_is_added_or_replaces [];
             a_function_that_cannot_be_the_same_everywhere_is_refused [];
+            a_word_finds_its_synonyms [];
+            synonyms_score_as_what_fits_best [];
             match_prefix_completes_only_an_open_last_word [];
             starts_with_words_takes_beginnings_in_any_order [];
             whatever_a_person_types_is_a_query [];

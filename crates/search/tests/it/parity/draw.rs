@@ -2,7 +2,7 @@
 
 use statehouse_search::{
     Facet, FieldBoost, Fuzziness, Highlight, Histogram, MinimumMatch, Operator, Projection, Query, RangeFacet,
-    SearchRequest, Sort, Value,
+    SearchRequest, Sort, Synonyms, Value,
 };
 
 use super::corpus::{Diagnosis, EXTREMES as NUMBERS, schema};
@@ -381,6 +381,16 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
             1 => request.with_from(r.below(20) as u64),
             _ => request,
         }
+    }),
+    ("synonyms", |r, w| {
+        let words: Vec<_> = (0..6).map(|_| w.word(r, 5)).collect();
+        let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|at| words[at].as_str());
+        let rules = format!("{a}, {b} of {c}, {d}\n{e} => {f}, {b}\n{a} {e} => {c}, {a} {e}");
+        let synonyms = Synonyms::parse(&schema(), "title", &rules).unwrap();
+        let synonyms = if r.below(2) == 0 { synonyms.with_weight(0.3) } else { synonyms };
+        let operator = if r.below(3) == 0 { Operator::And } else { Operator::Or };
+        let text = [a, e, d, f].iter().take(1 + r.below(4)).copied().collect::<Vec<_>>().join(" ");
+        found(synonyms.matches(&text, operator).unwrap())
     }),
     ("one hit of each group", |r, w| {
         let request = found(Query::matches("title", w.words(r, 2)));
