@@ -22,18 +22,20 @@ use crate::{BoolQuery, Schema};
 /// | `tumor => tumour, neoplasm` | what stands before the arrow | what stands behind it, in place of it |
 /// | `# …`, an empty line | | |
 ///
-/// `\` takes the next character as it is: `1\,5 mg`. Both sides are analyzed as texts that are searched for in the field, so case, accents and
-/// endings make no difference, nor which word it is where the field has none of it, such as a stop word. Of rules that begin at the same word the longest counts, and words that were used are not used
-/// again. Several rules of the same words add up.
+/// `\` takes the next character as it is: `1\,5 mg`. Both sides are analyzed as texts that are searched for in the field,
+/// so case, accents and endings make no difference, nor which word it is where the field has none of it, such as a stop
+/// word. Of rules that begin at the same word the longest counts, and words that were used are not used again. Several
+/// rules of the same words add up.
 ///
-/// A text becomes a [`Query`] of matches and phrases, so it finds the same on every backend, in the same order, with synonyms
-/// of several words, too, and a change of the rules is a change of queries alone: nothing is reindexed, and two builds may have
-/// different ones. Words of a rule score as what fits best: as they are typed, by themselves as in a [`MatchQuery`](crate::MatchQuery), or one of the
-/// synonyms, those of several words as a [phrase](crate::PhraseQuery). Each scores as if it had been typed, so a rare one scores more than a
-/// frequent one; [`with_weight`](Self::with_weight) puts what was typed first.
+/// A text becomes a [`Query`] of matches and phrases, so it finds the same on every backend, in the same order, with
+/// synonyms of several words, too, and a change of the rules is a change of queries alone: nothing is reindexed, and two
+/// builds may have different ones. Words of a rule score as what fits best: as they are typed, by themselves as in a
+/// [`MatchQuery`](crate::MatchQuery), or one of the synonyms, those of several words as a [phrase](crate::PhraseQuery).
+/// Each scores as if it had been typed, so a rare one scores more than a frequent one; [`with_weight`](Self::with_weight)
+/// puts what was typed first.
 ///
-/// What it is not: OpenSearch's `synonym_graph`, which takes all single words of a rule as one term. That is part of an index's settings, and
-/// scores phrases that no other query has.
+/// What it is not: OpenSearch's `synonym_graph`, which takes all single words of a rule as one term. That is part of an
+/// index's settings, and scores phrases that no other query has.
 ///
 #[cfg_attr(feature = "tantivy", doc = "```")]
 #[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
@@ -53,7 +55,7 @@ use crate::{BoolQuery, Schema};
 /// # let titles = ["Sudden myocardial infarction", "Acute heart attack", "Old heart attack", "Infarction of the lung"];
 /// # let titles = titles.map(|title| Operation::Upsert(Record::new(&title[..1]).unwrap().with("title", title)));
 /// # index.bulk_with(titles.to_vec(), BulkOptions::default().with_refresh(Refresh::Now)).await?.check()?;
-/// let found = index.search(&SearchRequest::new(synonyms.matches("acute heart attacks", Operator::And)?)).await?;
+/// let found = index.search(&SearchRequest::new(synonyms.matches("Acute HEART attack", Operator::And)?)).await?;
 /// assert_eq!(found.ids(), ["A", "S"]);
 /// # Ok(()) }
 /// ```
@@ -96,8 +98,8 @@ impl Synonyms {
     /// The rules for a text field.
     ///
     /// # Errors
-    /// `InvalidInput` for an unknown field and for a rule that is none, by its line; `Unsupported` for a field that is not of text, or
-    /// not indexed.
+    /// `InvalidInput` for an unknown field and for a rule that is none, by its line; `Unsupported` for a field that is not
+    /// of text, or not indexed.
     pub fn parse(schema: &Schema, field: impl Into<Arc<str>>, rules: &str) -> Result<Self> {
         let name = field.into();
         let field = schema.require(&name)?;
