@@ -58,6 +58,7 @@ mod queries;
 mod reading;
 mod results;
 mod rows;
+mod suggest;
 mod synonyms;
 mod writes;
 
@@ -75,6 +76,7 @@ use self::queries::*;
 use self::reading::*;
 use self::results::*;
 use self::rows::*;
+use self::suggest::*;
 use self::synonyms::*;
 use self::writes::*;
 #[doc(hidden)]
@@ -134,6 +136,10 @@ macro_rules! search_conformance {
             a_function_that_cannot_be_the_same_everywhere_is_refused [];
             a_word_finds_its_synonyms [];
             synonyms_score_as_what_fits_best [];
+            misspelt_words_are_corrected_by_those_of_the_index [$crate::capability::SUGGEST];
+            popular_words_are_suggested_for_rare_ones [$crate::capability::SUGGEST];
+            what_cannot_be_corrected_is_refused [$crate::capability::SUGGEST];
+            who_corrects_no_words_says_so [];
             match_prefix_completes_only_an_open_last_word [];
             starts_with_words_takes_beginnings_in_any_order [];
             whatever_a_person_types_is_a_query [];

@@ -134,6 +134,11 @@ fn of_report(status: u16, exception: Option<&Exception>, from: fmt::Arguments<'_
     error.with_backend(BACKEND).with_retry(retry)
 }
 
+/// The error where the server has given up.
+pub(super) fn of_stopped() -> Error {
+    Error::new(ErrorKind::Timeout, "OpenSearch stopped before it had seen all documents").with_backend(BACKEND)
+}
+
 /// The error where hits are collapsed by a field of which one has several values.
 pub(super) fn of_several_values() -> Error {
     crate::request::several_values().with_backend(BACKEND)

@@ -289,8 +289,7 @@ impl<'a> Answer<'a> {
         let answer: Self = serde_json::from_slice(body).map_err(error::of_broken_body)?;
         answer.shards.check_all()?;
         if answer.timed_out {
-            let message = "OpenSearch stopped before it had seen all documents";
-            return Err(Error::new(ErrorKind::Timeout, message).with_backend(error::BACKEND));
+            return Err(error::of_stopped());
         }
         if answer.hits.total.relation != "eq" {
             let message = "OpenSearch did not count all hits";
