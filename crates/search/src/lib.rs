@@ -57,6 +57,10 @@
 //! - **Facets.** What is counted beside the hits is counted exactly, over all that match, in the pass that finds them: values,
 //!   ranges, buckets and sums. A [post-filter](SearchRequest::with_post_filter) narrows the hits alone, so that the other values of
 //!   a facet stay when one is chosen.
+//! - **Collapsed hits.** Of the hits with the same value of a field [only the first](SearchRequest::with_collapse): the best visit
+//!   of each patient.
+//! - **Synonyms** are put into the query, by rules like those of Solr, and not into the index: [`Synonyms`].
+//! - **Did you mean.** [`Suggest`] corrects the words of a text by those of a field.
 //! - **Scores** are BM25 on texts and constants elsewhere. A [function score](FunctionScoreQuery) lets the value of a field have a
 //!   part in them: how popular, how recent, how near.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
@@ -79,6 +83,7 @@
 //! | of more words than a [phrase prefix](PhrasePrefixQuery) may stand for | the first | the first | the first of one segment after another; the first after a merge |
 //! | [function scores](FunctionScoreQuery) of | signed numbers, fractions, dates | likewise | likewise |
 //! | all hits of one state: [`POINT_IN_TIME`](capability::POINT_IN_TIME) | yes | yes | yes |
+//! | corrections of words: [`SUGGEST`](capability::SUGGEST) | yes | yes | yes; counts of deleted documents until a merge |
 //! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | yes; writes pause for half a second as it becomes live |
 //! | a new field is added in place | yes | yes | if the index has its analyzer |
 //! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
@@ -174,6 +179,7 @@ mod reindex;
 mod request;
 mod schema;
 mod stats;
+mod suggest;
 #[cfg(feature = "tantivy")]
 mod tantivy;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
@@ -211,7 +217,7 @@ pub use query::{
     FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MAX_FUNCTION, MatchPrefixQuery, MatchQuery,
     MinimumMatch, Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery,
     PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString,
-    TermQuery, TermsQuery, WildcardQuery,
+    Synonyms, TermQuery, TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]
@@ -222,6 +228,7 @@ pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;
 pub use stats::Stats;
+pub use suggest::{Correction, Suggest, SuggestMode, Suggestion, Suggestions};
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{

@@ -49,6 +49,12 @@ impl Exception {
         self.any(&|one| one.kind.as_deref().is_some_and(|kind| kinds.contains(&kind)))
     }
 
+    /// Whether a hit has several values of the field that hits are collapsed by: the server has no name for it.
+    pub(super) fn says_several_values(&self) -> bool {
+        let said = "the collapse field must be single valued";
+        self.any(&|one| one.reason.as_deref().is_some_and(|reason| reason.ends_with(said)))
+    }
+
     /// Whether one of them is like this.
     fn any(&self, like: &dyn Fn(&Self) -> bool) -> bool {
         like(self) || self.root_cause.iter().chain(self.caused_by.as_deref()).any(|inside| inside.any(like))
@@ -117,12 +123,25 @@ pub(super) fn of_exception(status: u16, exception: Option<&Exception>) -> Error 
 }
 
 fn of_report(status: u16, exception: Option<&Exception>, from: fmt::Arguments<'_>) -> Error {
+    if exception.is_some_and(Exception::says_several_values) {
+        return of_several_values();
+    }
     let name = exception.and_then(Exception::kind);
     let (kind, retry, meaning) = classify(status, name.unwrap_or_default());
     let block = exception.and_then(Exception::block).map(|block| format!(": {block}")).unwrap_or_default();
     let name = name.map(|name| format!(", {name}")).unwrap_or_default();
     let error = Error::new(kind, format!("{meaning}{block} (status {status}{name}{from})"));
     error.with_backend(BACKEND).with_retry(retry)
+}
+
+/// The error where the server has given up.
+pub(super) fn of_stopped() -> Error {
+    Error::new(ErrorKind::Timeout, "OpenSearch stopped before it had seen all documents").with_backend(BACKEND)
+}
+
+/// The error where hits are collapsed by a field of which one has several values.
+pub(super) fn of_several_values() -> Error {
+    crate::request::several_values().with_backend(BACKEND)
 }
 
 /// What an answer says of the chance of another try.

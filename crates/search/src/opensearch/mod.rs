@@ -26,6 +26,7 @@ mod reading;
 mod search;
 mod shards;
 mod source;
+mod suggest;
 mod tls;
 mod versions;
 mod writing;
@@ -55,7 +56,8 @@ use crate::work::within;
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
     GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Outcome, Query, Record, RefreshOptions,
-    Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
+    Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, Suggest, Suggestions,
+    capability,
 };
 
 /// A search index on an OpenSearch cluster, shared by every process that opens it under the same name.
@@ -274,7 +276,7 @@ impl OpenSearchIndex {
         let home = opened.known().map(|known| Home::of(&opened.view, known, alias.as_str(), &preference));
         let several = home.as_ref().is_some_and(|home| home.several);
         let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];
-        let more = [capability::POINT_IN_TIME, capability::REINDEX];
+        let more = [capability::POINT_IN_TIME, capability::REINDEX, capability::SUGGEST];
         let capabilities = Capabilities::from_iter(all.into_iter().chain(more));
         Self {
             client: Arc::clone(&ground.client),
@@ -465,6 +467,10 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
         OPERATION.count.during(self.count_of(query, &options)).await
+    }
+
+    async fn suggest_with(&self, suggest: &Suggest, options: SearchOptions) -> Result<Suggestions> {
+        OPERATION.suggest.during(self.suggest_of(suggest, &options)).await
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {

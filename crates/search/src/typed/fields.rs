@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     Decay, ExactFirstQuery, ExistsQuery, Facet, FieldBoost, FieldValue, FieldValueFactor, FuzzyQuery, Highlight,
     Histogram, MatchPrefixQuery, MatchQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery, Query, RangeFacet,
-    RangeQuery, Sort, TermQuery, TermsQuery, WildcardQuery,
+    RangeQuery, Sort, Suggest, TermQuery, TermsQuery, WildcardQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -45,6 +45,11 @@ impl TextField {
     /// What the user typed, misspelt or unfinished, exact words first, as [`Query::exact_first`].
     pub fn exact_first(&self, text: impl Into<String>) -> ExactFirstQuery {
         Query::exact_first(Arc::clone(&self.0), text)
+    }
+
+    /// What may have been meant by the words of a text, for [`Index::suggest`](crate::Index::suggest).
+    pub fn suggest(&self, text: impl Into<String>) -> Suggest {
+        Suggest::new(Arc::clone(&self.0), text)
     }
 
     /// The same with the last word as a prefix, as [`Query::matches_prefix`].

@@ -138,6 +138,12 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Of the hits with the same value of this field only the first, as [`SearchRequest::with_collapse`].
+    pub fn collapse(mut self, field: impl Into<Facet>) -> Self {
+        self.request = self.request.with_collapse(field.into().field);
+        self
+    }
+
     /// Sets how long it may take, in place of the backend's own limit.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
