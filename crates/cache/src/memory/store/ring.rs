@@ -90,6 +90,7 @@ impl Ring {
         self.records.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }

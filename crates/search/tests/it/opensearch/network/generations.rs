@@ -135,7 +135,7 @@ impl Scene {
     }
 
     /// Once the network is whole again; and nothing is missing.
-    async fn is_ended(self, step: Step) {
+    async fn end(self, step: Step) {
         let has_more = self.direct.get(&id(DOCUMENTS)).await.unwrap().is_some();
         let start = Instant::now();
         let ended = loop {
@@ -181,7 +181,7 @@ async fn cell(fault: Fault, step: Step) -> std::result::Result<String, String> {
             return Err(format!("{line}: and done: {done:?}"));
         }
     }
-    scene.is_ended(step).await;
+    scene.end(step).await;
     sweep(&scratch).await;
     Ok(line)
 }
