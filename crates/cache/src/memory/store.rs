@@ -19,10 +19,9 @@ use super::Bound;
 use crate::options::Guard;
 use crate::options::Holding;
 use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
-use clear::Cleared;
 use evicted::{Evicted, KeepEvicted, Kept};
 use leases::Leases;
-use ring::{LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
+use ring::{Cleared, LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
 
 /// Writes of keys in different stripes do not wait for each other.
 const STRIPES: usize = 64;

@@ -8,8 +8,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::fault::{NetworkFault, PATIENT};
-use super::subject::{Effect, NetworkSubject};
-use super::way::{RedisTopology, Way};
+use super::subject::{Effect, NetworkSubject, RedisTopology};
+use super::way::Way;
 
 /// Beyond a deadline: the machine is busy with the other cells.
 const SLACK: Duration = Duration::from_secs(10);

@@ -8,6 +8,5 @@ mod way;
 
 pub use cell::timed_fairly;
 pub use fault::NetworkFault;
-pub use subject::{Effect, NetworkSubject};
+pub use subject::{Effect, NetworkSubject, RedisTopology};
 pub use table::network_table;
-pub use way::RedisTopology;

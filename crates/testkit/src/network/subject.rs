@@ -1,7 +1,5 @@
 //! What a table is made of.
 
-use super::way::RedisTopology;
-
 /// What a verb does, which says what may become of it while the network is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +12,19 @@ pub enum Effect {
     Endures,
     /// It waits for news that come without being asked for, on a connection that was made before.
     Hears,
+}
+
+/// How a client finds the server that a fault is before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RedisTopology {
+    /// It is told where the server is.
+    Single,
+    /// A sentinel tells it, which the fault is not before.
+    Sentinel,
+    /// It is the only node of a cluster, and the fault is before all that is asked of it. A patient client that looks what
+    /// became of a verb has the same way.
+    Cluster,
 }
 
 /// A service on Redis, as one client has it.

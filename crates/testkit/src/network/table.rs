@@ -4,8 +4,7 @@ use tokio::sync::Semaphore;
 
 use super::cell::run;
 use super::fault::NetworkFault;
-use super::subject::NetworkSubject;
-use super::way::RedisTopology;
+use super::subject::{NetworkSubject, RedisTopology};
 
 /// How many cells run at a time. What they do is wait.
 const AT_A_TIME: usize = 24;

@@ -1,20 +1,8 @@
 use std::time::Duration;
 
 use super::fault::NetworkFault;
+use super::subject::RedisTopology;
 use crate::{FaultProxy, RedisCluster, RedisSentinel, RedisServer, StartError};
-
-/// How a client finds the server that a fault is before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RedisTopology {
-    /// It is told where the server is.
-    Single,
-    /// A sentinel tells it, which the fault is not before.
-    Sentinel,
-    /// It is the only node of a cluster, and the fault is before all that is asked of it. A patient client that looks what
-    /// became of a verb has the same way.
-    Cluster,
-}
 
 /// A client that has found the server away tries again within this.
 const PAUSE: Duration = Duration::from_secs(2);

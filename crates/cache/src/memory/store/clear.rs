@@ -3,23 +3,11 @@
 use std::mem;
 use std::sync::Mutex;
 
-use statehouse_core::Version;
-
-use super::ring::{MOST_PER_WRITE, Ring};
+use super::ring::MOST_PER_WRITE;
 use super::{Slot, Store, Stripe, lock};
 
 /// How many pieces follow each other until others of the same thread have their turn.
 const PIECES: usize = 16;
-
-/// What all clears that are under way have still to look at in one stripe. None of them returns before all of it was: what was
-/// written beside an earlier one is what a later one is to take out.
-#[derive(Default)]
-pub(super) struct Cleared {
-    ring: Ring,
-    /// The last version before the last of them began: what is newer was written beside it, and stays.
-    last: Version,
-    clears: usize,
-}
 
 /// One clear's part in one stripe. What is left when the last of them is dropped is among the stripe's records again.
 pub(super) struct Clearing<'a> {
