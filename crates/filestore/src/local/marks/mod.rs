@@ -20,7 +20,7 @@ use statehouse_core::{Fence, Result};
 use self::format::{SLOT, decode, encode};
 use super::beneath::Root;
 use super::config::{Durability, Permissions};
-use super::error::map_error;
+use super::error::{map_error, not_synced, visible};
 use super::gate::Share;
 use super::lock::take;
 use crate::digest::{Digest, hex};
@@ -125,10 +125,11 @@ impl Marks {
         if self.durability == Durability::Relaxed {
             return Ok(());
         }
-        file.sync_all().map_err(map_error)?;
-        rustix::fs::fsync(directory).map_err(map_error)?;
+        // Whoever is told that it failed might take it for not raised.
+        file.sync_all().map_err(|error| visible(map_error(error)))?;
+        rustix::fs::fsync(directory).map_err(not_synced)?;
         if !self.settled.load(Ordering::Relaxed) {
-            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(map_error)?;
+            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(not_synced)?;
             self.settled.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -185,6 +186,16 @@ mod tests {
         }
         drop(marks(&directory).hold(&fence(12), PATIENCE).unwrap());
         assert_eq!(marks(&directory).hold(&fence(9), PATIENCE).unwrap_err().kind(), ErrorKind::Fenced);
+    }
+
+    #[test]
+    fn a_mark_that_is_raised_and_not_synced_is_not_told_as_low() {
+        let directory = tempfile::tempdir().unwrap();
+        let marks = marks(&directory);
+        let folder = marks.directory().unwrap();
+        let file = marks.open(&folder, "of a lock", Instant::now()).unwrap();
+        std::fs::rename(directory.path().join(RESERVED), directory.path().join("moved")).unwrap();
+        assert_eq!(marks.sync(&file, &folder).unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     }
 
     /// Whoever finds the empty file that a disk without space has left waits until the spare one is in its place.
