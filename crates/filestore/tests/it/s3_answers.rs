@@ -471,3 +471,29 @@ async fn a_delete_is_done_when_the_file_is_gone_whatever_becomes_of_its_digest()
     });
     assert_eq!(on(&stub).await.delete("a").await.unwrap(), statehouse_filestore::Deleted::Removed);
 }
+
+/// What may not be listed of what is left keeps nothing else.
+#[tokio::test]
+async fn a_sweep_that_may_not_list_uploads_sweeps_whatever_else_there_is() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let headers = [XML, ("date", "Thu, 01 Jan 2026 00:00:00 GMT")];
+    let stub = Stub::start(move |request, to| {
+        let key = ".statehouse/probe/0123";
+        match &*request.line {
+            line if line.starts_with("DELETE") => {
+                log.lock().unwrap().push(line.to_owned());
+                reply(to, "204 No Content", &headers, b"")
+            }
+            line if line.contains("uploads") => {
+                reply(to, "403 Forbidden", &headers, b"<Error><Code>AccessDenied</Code></Error>")
+            }
+            line if line.contains("probe") => reply(to, "200 OK", &headers, listing(&[key], &[], None).as_bytes()),
+            _ => reply(to, "200 OK", &headers, listing(&[], &[], None).as_bytes()),
+        }
+    });
+    let error = opened(&stub).await.sweep(Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    let asked = asked.lock().unwrap();
+    assert!(asked.len() == 1 && asked[0].contains(".statehouse/probe/0123"), "{asked:?}");
+}
