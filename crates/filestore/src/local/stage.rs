@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use statehouse_core::{Error, ErrorKind, Result, Retry, Timestamp};
 
 use super::beneath::Root;
-use super::client::READ;
 use super::config::{Durability, LocalConfig, Permissions};
 use super::durable::Durable;
 use super::error::map_error;
@@ -217,25 +216,27 @@ fn is_stage(name: &str) -> bool {
 /// directory is read. Whether it was removed.
 pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) -> bool {
     let Some(stage) = std::str::from_utf8(name).ok().and_then(stage_of) else { return false };
-    let removed = matches!(root.open(&format!("{STAGES}/{stage}/{LOCK}"), READ), Err(Errno::NOENT))
-        && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok();
+    let is_dead = match root.open_directory(&format!("{STAGES}/{stage}")) {
+        // Something else may keep its folder there.
+        Ok(own) => matches!(rustix::fs::statat(own, LOCK, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)),
+        Err(error) => error == Errno::NOENT,
+    };
+    let removed = is_dead && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok();
     if removed {
         tracing::info!(name: "filestore.leftovers_removed", "removed what a file store that has ended was writing");
     }
     removed
 }
 
-/// What was being staged: no listing reads that folder.
-fn remove_left_staged(root: &Root) -> Result<u64> {
-    let directory = match root.open_directory(STAGED) {
-        Err(Errno::NOENT) => return Ok(0),
-        found => found.map_err(map_error)?,
-    };
-    let removed = names(&directory)?.iter().filter(|name| remove_if_left(root, &directory, name.as_bytes())).count();
+/// What was being staged, as no listing reads that folder; of how many. Whoever cannot read it is told so when something is staged.
+fn remove_left_staged(root: &Root) -> u64 {
+    let Ok(directory) = root.open_directory(STAGED) else { return 0 };
+    let names = names(&directory).unwrap_or_default();
+    let removed = names.iter().filter(|name| remove_if_left(root, &directory, name.as_bytes())).count();
     if removed > 0 {
         root.prune(STAGED);
     }
-    Ok(removed as u64)
+    removed as u64
 }
 
 /// How many files were removed. What has another name than a stage is somebody else's, as the folders that file servers put
@@ -249,7 +250,7 @@ fn sweep(root: &Root, stages: &OwnedFd, permissions: Permissions) -> Result<u64>
             other => removed += other?,
         }
     }
-    Ok(removed + remove_left_staged(root)?)
+    Ok(removed + remove_left_staged(root))
 }
 
 fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions) -> Result<u64> {

@@ -101,8 +101,8 @@ impl ObjectFileStore {
             found => found?.0,
         };
         match meta.expires {
-            // By the server's clock.
-            Some(expires) if expires > Timestamp::from(now) => Ok(Looked::HasLonger(seconds(expires.into()))),
+            // By the server's clock. When a file was written it says in whole seconds, so up to one too early.
+            Some(expires) if expires >= Timestamp::from(now) => Ok(Looked::HasLonger(seconds(expires.into()))),
             Some(_) if self.delete_expired(key, meta.etag).await? => Ok(Looked::Removed),
             Some(_) => Ok(Looked::Replaced),
             None => Ok(Looked::Nothing),

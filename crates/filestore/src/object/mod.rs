@@ -276,6 +276,7 @@ impl ObjectFileStore {
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
+        self.remote.check_name(key)?;
         self.require(&options.condition)?;
         self.require_headers(&options)?;
         if options.fence.is_some() && !self.capabilities.has(capability::FENCED) {
@@ -295,6 +296,7 @@ impl ObjectFileStore {
 
     async fn stage(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
         options.check_stage()?;
+        self.remote.check_name(key)?;
         self.capabilities.require(capability::STAGED)?;
         self.require(&options.condition)?;
         self.require_headers(&options)?;

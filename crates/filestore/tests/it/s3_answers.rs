@@ -497,3 +497,37 @@ async fn a_sweep_that_may_not_list_uploads_sweeps_whatever_else_there_is() {
     let asked = asked.lock().unwrap();
     assert!(asked.len() == 1 && asked[0].contains(".statehouse/probe/0123"), "{asked:?}");
 }
+
+/// Some servers fail at longer names as if they were busy, and what is kept beside a file has a longer one than the file.
+#[tokio::test]
+async fn a_key_that_is_too_long_with_its_prefix_is_refused_before_anything_is_sent() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let stub = Stub::start(move |request, to| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let body = listing(&[], &[], None);
+        reply(
+            to,
+            "200 OK",
+            &[XML, ("etag", "\"e\"")],
+            if request.line.starts_with("GET") { body.as_bytes() } else { b"" },
+        )
+    });
+    let config = config_of(&stub).with_probe(Probe::Never).with_prefix("p".repeat(100));
+    let files = Files::new(Arc::new(ObjectFileStore::open_s3(config).await.unwrap()), Namespace::new("n").unwrap());
+    let name = |len: usize| format!("{}/{}", "x".repeat(150), "y".repeat(len - 151));
+    let (long, longest) = (name(427 - 101 - 2 + 1), name(427 - 101 - 2));
+    let before = asked.load(Ordering::Relaxed);
+    for done in [
+        files.put(&long, "x").await.map(drop),
+        files.put(&long, "x").time_to_live(Duration::from_secs(9)).await.map(drop),
+        files.put(&long, "x").stage().await.map(drop),
+        files.copy("a", &long).await.map(drop),
+    ] {
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        assert!(error.message().contains("427 bytes"), "{error}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), before, "nothing is sent");
+    files.put(&longest, "x").await.unwrap();
+}

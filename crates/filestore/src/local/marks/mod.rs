@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
-use statehouse_core::{Fence, Result};
+use statehouse_core::{Error, ErrorKind, Fence, Result};
 
 use self::format::{SLOT, decode, encode};
 use super::beneath::Root;
 use super::config::{Durability, Permissions};
-use super::error::{map_error, not_synced, visible};
+use super::error::map_error;
 use super::gate::Share;
 use super::lock::take;
 use crate::digest::{Digest, hex};
@@ -125,15 +125,20 @@ impl Marks {
         if self.durability == Durability::Relaxed {
             return Ok(());
         }
-        // Whoever is told that it failed might take it for not raised.
-        file.sync_all().map_err(|error| visible(map_error(error)))?;
-        rustix::fs::fsync(directory).map_err(not_synced)?;
+        file.sync_all().map_err(raised)?;
+        rustix::fs::fsync(directory).map_err(raised)?;
         if !self.settled.load(Ordering::Relaxed) {
-            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(not_synced)?;
+            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(raised)?;
             self.settled.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
+}
+
+/// Others see that it is raised, and a crash may lower it: whoever is told another kind takes it for not raised.
+fn raised(source: impl Into<std::io::Error>) -> Error {
+    let message = "the lock's mark is raised, and syncing it to the disk failed: it may not survive a crash";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_source(map_error(source))
 }
 
 fn read_up_to(file: &std::fs::File, bytes: &mut [u8]) -> std::io::Result<usize> {
@@ -151,7 +156,7 @@ fn read_up_to(file: &std::fs::File, bytes: &mut [u8]) -> std::io::Result<usize> 
 
 #[cfg(test)]
 mod tests {
-    use statehouse_core::{ErrorKind, Key, Version};
+    use statehouse_core::{Key, Version};
 
     use super::*;
     use crate::local::config::Access;
