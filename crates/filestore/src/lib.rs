@@ -147,6 +147,7 @@ mod layered;
 mod listing;
 #[cfg(unix)]
 pub mod local;
+mod media_type;
 pub mod memory;
 mod meta;
 #[cfg(feature = "s3")]
