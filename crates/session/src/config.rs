@@ -90,7 +90,8 @@ pub enum OutagePolicy {
     #[default]
     FailClosed,
     /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login, rotation and
-    /// logout fail; and what needs a login or the token of a form is 503, and not refused as if there were none.
+    /// logout fail, and no token of a form is given out; and what needs a login or such a token is 503, and not refused as if there were
+    /// none.
     Anonymous,
 }
 

@@ -71,8 +71,9 @@ const MAX_RESPONSE: usize = 900 << 10;
 /// [swept](crate::FilesCoordStore#sweeps). The key of a process that died is free after the lease from when somebody came with it again. On S3 a
 /// request costs two reads and two writes, and one read when it is told again.
 ///
-/// It belongs inside of what knows the user and of a `SessionLayer`, whose cookies are no part of what is kept, and which saves what a handler
-/// has changed of the session though its client has gone.
+/// It belongs inside of what knows the user and of a `SessionLayer`, whose cookies are no part of what is kept. Once its client has gone
+/// nobody commits the session for a handler: it commits what it has changed itself, before it answers; and a change that is refused because
+/// the client has gone is answered 503, so that the key is free and the repetition, which has a client, makes it.
 ///
 /// ```
 /// use std::convert::Infallible;

@@ -352,6 +352,37 @@ pub(super) async fn what_is_over_by_a_limits_timeouts_does_not_count_and_ends(ba
     assert_eq!(listed(&*store, &who).await, sorted([used, next.key()]));
 }
 
+pub(super) async fn what_is_over_ends_where_it_is_in_the_way_of_a_login_that_is_made(backend: &impl SessionBackend) {
+    let (store, step) = (backend.service().await, backend.step());
+    for limit in [Limit::reject(1), Limit::evict_oldest(1)] {
+        let limit = limit.with_timeouts(Timeouts::new(5 * step, 30 * step, 30 * step));
+        let (who, other) = (somebody(), somebody());
+        let own = logged_in(backend, &who).await;
+        let (stale, of_other) = (logged_in(backend, &who).await.key(), logged_in(backend, &other).await.key());
+        let base = loaded(&*store, &own.key()).await;
+        backend.pass_time(5 * step).await;
+        // Not made.
+        let (mut taken, anonymous) = Fixture::create(backend).await;
+        (taken.new.principal, taken.new.limit) = (Some(who.clone()), Some(limit));
+        let refused = store.create(&taken.key(), &taken.new).await.expect_err("it is taken");
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{limit:?}: {refused}");
+        ok(store.save(&anonymous, Authority::Application, &set("a", 1)).await.expect("an answer"));
+        let late = outcome(&*store, &anonymous, Authority::Application, &who, limit).await;
+        assert!(matches!(late, Saved::Conflict(_)), "{limit:?}: {late:?}");
+        assert_eq!(listed(&*store, &who).await, sorted([own.key(), stale]), "{limit:?}");
+        // Not in the way.
+        let roomy = Limit { max: 2, ..limit };
+        let (next, created) = log_in(backend, &other, 0, Some(roomy)).await;
+        created.expect("there is room");
+        assert_eq!(listed(&*store, &other).await, sorted([of_other, next.key()]), "{limit:?}");
+        // In the way of a login in a session that would itself be over.
+        let made = outcome(&*store, &base, Authority::Application, &who, limit).await;
+        assert!(matches!(made, Saved::Applied(_)), "{limit:?}: {made:?}");
+        assert_eq!(listed(&*store, &who).await, [own.key()], "{limit:?}");
+        assert!(is_absent(&*store, &stale).await, "{limit:?}");
+    }
+}
+
 pub(super) async fn what_is_revoked_is_remembered_as_a_deletion(backend: &impl SessionBackend) {
     let (store, who) = (backend.service().await, somebody());
     let kept = logged_in(backend, &who).await.key();

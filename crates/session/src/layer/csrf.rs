@@ -11,7 +11,7 @@ use statehouse_core::{Error, Result};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::answer::{MissingSessionLayer, bare, error_response, unavailable};
+use super::answer::{MissingSessionLayer, bare, error_response};
 use super::body::SessionBody;
 use super::form::{CsrfBody, field, is_form, read};
 use super::which::{Which, as_it_came};
@@ -235,9 +235,7 @@ impl Settings {
             return Ok(Request::from_parts(parts, body));
         }
         // Whether the token is right is not known.
-        if let Some(outage) = session.outage() {
-            return Err(unavailable(outage.retry_after));
-        }
+        session.refuse_unknown_token().map_err(|error| error_response(&error))?;
         session.csrf_refused();
         let mut refused = bare(StatusCode::FORBIDDEN);
         refused.extensions_mut().insert(CsrfRefused);

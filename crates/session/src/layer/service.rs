@@ -11,7 +11,7 @@ use super::body::SessionBody;
 use super::which::Which;
 use crate::api::SessionStore;
 use crate::config::{OutagePolicy, ServerErrorPolicy, SessionConfig};
-use crate::session::{Session, Sessions};
+use crate::session::{Outage, Session, Sessions};
 
 /// Gives every request of a tower service its [`Session`], in the request's extensions, and commits it before the
 /// response head is sent.
@@ -23,11 +23,10 @@ use crate::session::{Session, Sessions};
 ///   cannot be saved for another reason, the response is 409 (conflict by policy), 413 (attributes were left out,
 ///   because the session would be too large; all else was saved) or what else [`error_response`](crate::error_response) says of it. The
 ///   body of such a response is empty.
-/// - If the inner service fails instead of answering, nothing is committed; nor if its client goes before it has answered, and ends it.
-///   Where it goes on without its client, in a task of its own or because another layer sees to that, what it has changed of the
-///   session that the request came with is saved once it has let go of its [`Session`]. A login or another new token is not, and
-///   with it nothing else, since nobody gets the cookie; and under [`ServerErrorPolicy::Discard`] no attribute, since nobody knows how it
-///   went. To know what came of it, call [`Session::commit`].
+/// - If the inner service fails instead of answering, nothing is committed; nor if its client goes before it has answered. Where a
+///   handler goes on without its client, in a task of its own or because another layer sees to that, it reads the session, changes it
+///   no more, and what it has changed before is saved by a [commit](Session::commit) of its own, and else not: see
+///   [who outlives the client](Session#who-outlives-the-client).
 /// - A response is marked as private and as varying by cookie if the session was read or written, and so that caches
 ///   do not store the cookie if it sets one.
 #[derive(Clone, Debug)]
@@ -126,18 +125,19 @@ where
         let mut inner = statehouse_core::take_polled(&mut self.inner);
         let sessions = self.sessions.clone();
         Box::pin(async move {
-            let response = inner.call(request).await.inspect_err(|_| asked.0.close())?;
+            let response = inner.call(request).await?;
             Ok(conclude(&asked.0, sessions.config(), response).await)
         })
     }
 }
 
-/// The session of a request whose client waits for the response. It may go before that, and takes what is waited for here with it.
+/// The session of a request that waits for its response. Whatever ends that wait, an error, a panic or that the client goes, whoever
+/// goes on with the session then is told that nobody commits it.
 struct Asked(Session);
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.close();
     }
 }
 
@@ -153,7 +153,9 @@ async fn conclude<B>(session: &Session, config: &SessionConfig, response: Respon
         }
         _ => session.commit_last().await,
     };
-    let outage = session.outage().filter(|_| committed.is_err() || fails_closed);
+    // What was met before and is over does not make another failure one.
+    let failed_now = committed.as_ref().err().and_then(Outage::of);
+    let outage = session.outage().filter(|_| fails_closed).or(failed_now);
     let mut response = match (outage, committed) {
         (Some(outage), _) => unavailable(outage.retry_after).map(|()| SessionBody::empty()),
         (None, Err(error)) => failed(&error).map(|()| SessionBody::empty()),

@@ -5,7 +5,7 @@ use statehouse_core::Timestamp;
 use super::{Failure, Inner};
 use crate::outcome::{Loaded, not_evicted};
 use crate::principals::Login;
-use crate::record::{Beyond, Principal, Record, Snapshot};
+use crate::record::{Principal, Record, Snapshot};
 use crate::token::SessionKey;
 
 impl Inner {
@@ -87,10 +87,10 @@ impl Inner {
     /// holds the order of logins and the lock of that session.
     pub(super) fn made_before(&self, made: Snapshot, login: Option<&Login<'_>>) -> Result<Snapshot, Failure> {
         let is_theirs = |login: &&Login<'_>| made.record().principal() == Some(login.principal);
-        let evicts = |login: &&Login<'_>| login.limit.is_some_and(|limit| limit.beyond == Beyond::EvictOldest);
-        if let Some(login) = login.filter(is_theirs).filter(evicts) {
-            let key = made.record().key();
-            self.evict(&login.evicts(key, self.of(Some(login.principal))?)?, key)?;
+        if let Some(login) = login.filter(is_theirs).filter(|login| login.limit.is_some()) {
+            let (key, theirs) = (made.record().key(), self.of(Some(login.principal)));
+            let theirs = theirs.map_err(|failure| Failure::Other(not_evicted(failure.into_error())))?;
+            self.evict(&login.still_evicts(key, theirs), key)?;
         }
         Ok(made)
     }

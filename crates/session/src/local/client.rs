@@ -307,7 +307,7 @@ impl Folder {
         self.root.join(shard_name(key.as_bytes()[0]))
     }
 
-    fn path(&self, key: &SessionKey) -> PathBuf {
+    pub(super) fn path(&self, key: &SessionKey) -> PathBuf {
         self.shard(key).join(&key.to_string()[2..])
     }
 }

@@ -34,6 +34,9 @@ static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/
 static DELETE_FENCED: LazyLock<RedisScript> =
     script!(REFUSE_STALE_TO_DELETE, ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
 
+/// What a repeated deletion answers that finds nothing, not even what the first would have left where there is room.
+const LEFT_NOTHING: u8 = 4;
+
 const LAST_EPOCH: &str = include_str!("lua/last_epoch.lua");
 
 /// The sessions of one namespace.
@@ -319,8 +322,7 @@ impl Wire {
         let (call, whose) = call_known(script, self.key(key), known);
         let call = if let Some(index) = index { call.key(index) } else { call };
         let call = call.arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
-        let [low, high] = random()?;
-        let call = call.arg(principal).arg(epoch).arg(whose).arg(member).arg(u16::from_le_bytes([low, high & 3]));
+        let call = call.arg(principal).arg(epoch).arg(whose).arg(member).arg(&random::<8>()?[..]);
         let fence = options.fence.as_ref();
         let (first, again) = (self.fenced(call.clone().arg("").deadline(), fence)?, call.arg(1).deadline());
         let (deleted, principal, epoch) = self.send_delete(&first, self.fenced(again, fence)?, options).await?;
@@ -349,9 +351,10 @@ impl Wire {
         match first.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 let left = deadline.left();
-                let again = Box::pin(again.run(&self.redis.within(left), Idempotence::Idempotent)).await;
-                // Whatever that fails with, the first may have been made.
-                again.or(Err(error))
+                let again: Result<(u8, _, _)> =
+                    Box::pin(again.run(&self.redis.within(left), Idempotence::Idempotent)).await;
+                // Whatever that fails with, the first may have been made; and where nothing is left, nobody knows by whom.
+                again.ok().filter(|(how, ..)| *how != LEFT_NOTHING).ok_or(error)
             }
             answer => answer,
         }

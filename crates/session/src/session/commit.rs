@@ -90,6 +90,10 @@ impl Session {
     /// Once begun, a commit is done even if its future is dropped, as by a timeout around it: another commit waits for
     /// it. Without a tokio runtime the other commit repeats it.
     ///
+    /// It saves what was changed whether or not there still is a client, so that a handler which may [outlive
+    /// it](Self#who-outlives-the-client) calls it before it answers. The cookie of a login, a rotation or a session that begins so reaches nobody
+    /// then: whoever logs in does so again.
+    ///
     /// # Errors
     /// The store's; [`ErrorKind::Conflict`] by policy, or when other requests were faster for twenty seconds. What was not
     /// saved stays, and another commit tries again. [`ErrorKind::TooLarge`] if attributes were left out, the largest

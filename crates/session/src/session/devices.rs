@@ -84,7 +84,8 @@ impl Shared {
 }
 
 impl Sessions {
-    /// The sessions that somebody is logged in to, the one that was used last first.
+    /// The sessions that somebody is logged in to, the one that was used last first. Those are left out that are over by the timeouts of this
+    /// configuration, also while a replica with longer ones still has them: [`revoke_all`](Self::revoke_all) ends these, too.
     ///
     /// # Errors
     /// The store's; [`ErrorKind::Unsupported`] without [`PRINCIPALS`](crate::capability::PRINCIPALS).
@@ -128,6 +129,7 @@ impl Session {
     }
 
     /// The sessions of whoever is logged in, the one that was used last first; this one is among them once it is saved.
+    /// Left out are those that are over [by this configuration](Sessions::list).
     ///
     /// ```
     /// # use statehouse_session::{MemorySessionStore, Principal, SessionConfig, Sessions};
@@ -187,8 +189,11 @@ impl Session {
 
     async fn logged_in(&self, operation: &'static str) -> Result<(Principal, Option<SessionKey>)> {
         let principal = self.principal().await?;
-        let nobody = || Error::new(ErrorKind::Unauthenticated, "nobody is logged in").with_operation(operation);
-        Ok((principal.ok_or_else(nobody)?, self.key().await?))
+        if let Some(principal) = principal {
+            return Ok((principal, self.key().await?));
+        }
+        self.state().refuse_degraded(operation)?;
+        Err(Error::new(ErrorKind::Unauthenticated, "nobody is logged in").with_operation(operation))
     }
 
     /// So that the layer knows of an outage.

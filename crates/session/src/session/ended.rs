@@ -51,7 +51,8 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// The store's, once it has failed three times in a row: it is not known any more whether the session is there.
+    /// The store's, once it has failed three times in a row: it is not known any more whether the session is there; and at once if the
+    /// session could not be loaded.
     /// [`ErrorKind::Unauthenticated`] if there is no session. [`ErrorKind::InvalidInput`] if `every` is zero.
     pub async fn ended(&self, every: Duration) -> Result<()> {
         self.load().await?;
@@ -59,6 +60,7 @@ impl Session {
             let state = self.state();
             state.held().map(|held| (held.token.key(), held.snapshot.record().principal().cloned()))
         }) else {
+            self.state().refuse_degraded(NAME.ended)?;
             let message = "there is no session, or none that is saved";
             return Err(Error::new(ErrorKind::Unauthenticated, message).with_operation(NAME.ended));
         };

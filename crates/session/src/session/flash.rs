@@ -39,7 +39,7 @@ impl Session {
 
     /// Takes the messages that were left, the oldest first. They are removed from the session at once, so that of two
     /// requests at the same time one shows them. Those for which a caller has stopped waiting are there for the next one, or for
-    /// the next page.
+    /// the next page; with a request that ends without a response they go, as with a response that is lost.
     ///
     /// # Errors
     /// The store's. A message that cannot be decoded is dropped.

@@ -1,4 +1,4 @@
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Display};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -129,8 +129,30 @@ impl Sessions {
 /// its session costs nothing and sets no cookie.
 ///
 /// # Errors
-/// All methods: the store's own; and [`ErrorKind::InvalidInput`] once the response has been sent, when a change could no
-/// longer be saved. What a handler changes that goes on though its client has gone is [saved](crate::SessionLayer) without it.
+/// All methods: the store's own. Those that change it: [`ErrorKind::InvalidInput`] too, once the response has been sent, or the
+/// client has gone before there was one, when nobody would save the change; [`error_response`](crate::error_response) answers 503.
+///
+/// # Who outlives the client
+/// When a client goes, the layer's work is dropped with it, and usually the handler is. One that goes on, because it is a task of its
+/// own or behind a layer that sees to that, still reads the session, and can change it no more. What it has changed before is not
+/// lost, and not saved by itself either: nobody else knows whether it has come to its end. So such a handler
+/// [commits](Self::commit) itself before it answers, which saves that whether or not there is a client.
+///
+/// ```
+/// # use statehouse_session::{MemorySessionStore, Session, SessionConfig, Sessions};
+/// async fn pay(session: Session) -> statehouse_core::Result<&'static str> {
+///     session.insert("paid", &true)?;
+///     // ... what takes its time, and is done whether or not somebody waits for it
+///     session.commit().await?;
+///     Ok("thank you")
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let session = Sessions::new(MemorySessionStore::new(), SessionConfig::default()).open(&http::HeaderMap::new());
+/// # assert_eq!(pay(session.clone()).await?, "thank you");
+/// # assert_eq!(session.get::<bool>("paid").await?, Some(true));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
@@ -147,21 +169,6 @@ pub(super) struct Inner {
     /// Held while the store is asked, so that a request loads once and its changes are committed one at a time.
     pub(super) gate: tokio::sync::Mutex<()>,
     pub(super) state: Mutex<State>,
-}
-
-impl Inner {
-    /// The same request's, of which nobody has anything but this.
-    pub(super) fn with_state(&mut self, state: State) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            realm: self.realm.take(),
-            tokens: std::mem::take(&mut self.tokens),
-            more: self.more,
-            opened: self.opened,
-            gate: tokio::sync::Mutex::new(()),
-            state: Mutex::new(state),
-        }
-    }
 }
 
 impl Debug for Session {
@@ -405,10 +412,29 @@ impl Session {
     pub(super) fn open_state(&self) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         if state.closed {
-            return Err(Error::invalid_input("the response has been sent: the session can no longer be changed"));
+            let message = "the response has been sent, or its client has gone: the session can no longer be changed";
+            return Err(Error::invalid_input(message).with_source(Closed));
         }
         state.used = true;
         Ok(state)
+    }
+}
+
+/// That nobody would save a change any more: no fault of what the client has sent.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody commits the session of this request any more")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Closed {
+    pub(crate) fn is_source_of(error: &Error) -> bool {
+        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Self>)
     }
 }
 

@@ -249,15 +249,16 @@ impl Session {
         let _gate = self.inner.gate.lock().await;
         let ended = self.end().instrument(span::of_service(NAME.logout)).await;
         let ended = ended.inspect_err(|error| self.note_outage(error))?;
-        let mut state = self.open_state()?;
+        // What has ended is told, even if the client has gone in the meantime.
+        let mut state = self.state();
         let message = "nobody was logged out: another request has replaced the token of the session";
         let superseded = || Error::new(ErrorKind::Conflict, message).with_operation(NAME.logout);
         let (base, cookie, answer) = match ended {
             Ended::Over { base, cookie } => (base, cookie, Ok(())),
             Ended::Superseded => (Base::Superseded, None, Err(superseded())),
         };
-        let (outage, has_fallback) = (state.outage, state.has_fallback);
-        *state = State { base, cookie, outage, has_fallback, used: true, ..State::default() };
+        let State { outage, has_fallback, closed, .. } = *state;
+        *state = State { base, cookie, outage, has_fallback, closed, used: true, ..State::default() };
         answer.and_then(|()| self.refuse_more())
     }
 
@@ -338,7 +339,7 @@ impl Session {
         match base {
             Base::Superseded | Base::Replaced | Base::Held(_) => Ended::Superseded,
             Base::Gone | Base::Deleted => Ended::Over { base: Base::Deleted, cookie: None },
-            Base::Unloaded | Base::Absent | Base::Degraded => Ended::Over { base: Base::Absent, cookie: removal },
+            Base::Unloaded | Base::Absent | Base::Degraded(_) => Ended::Over { base: Base::Absent, cookie: removal },
         }
     }
 

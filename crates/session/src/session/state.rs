@@ -30,9 +30,8 @@ pub(super) struct State {
     pub(super) taken: Vec<Attribute>,
     /// Whom this request has logged in.
     pub(super) logged_in: Option<Principal>,
+    /// Whether the response has been sent, or its client has gone: nobody would save a change.
     pub(super) closed: bool,
-    /// Whether the client has gone, and somebody goes on without it.
-    pub(super) left: bool,
     /// Whether the session was read or written, so that the response is for this browser alone.
     pub(super) used: bool,
     /// What the attributes take up, as far as it has been added up.
@@ -57,8 +56,8 @@ pub(super) enum Base {
     /// The session was deleted a moment before this request arrived. The browser still has its cookie, or it had when it
     /// sent the request.
     Deleted,
-    /// The store could not be reached, and the configuration says to go on.
-    Degraded,
+    /// The store could not be reached, for this reason, and the configuration says to go on.
+    Degraded(Error),
     Held(Held),
 }
 
@@ -107,7 +106,7 @@ pub(crate) struct Outage {
 
 impl Outage {
     /// What a store's error says about the store, as opposed to the call or the session.
-    pub(super) fn of(error: &Error) -> Option<Self> {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
         match error.kind() {
             ErrorKind::AlreadyExists
             | ErrorKind::Conflict
@@ -176,11 +175,9 @@ impl State {
     }
 
     pub(super) fn refuse_degraded(&self, operation: &'static str) -> Result<()> {
-        if matches!(self.base, Base::Degraded) {
-            let message = "the session store cannot be reached";
-            return Err(Error::new(ErrorKind::Unavailable, message).with_operation(operation));
-        }
-        Ok(())
+        let Base::Degraded(why) = &self.base else { return Ok(()) };
+        let error = Error::new(ErrorKind::Unavailable, "the session store cannot be reached").with_operation(operation);
+        Err(error.with_retry(why.retry()).with_source(why.clone()))
     }
 
     /// Whether the fallback cookie that the request brought is of no use any more. Says so once.

@@ -92,10 +92,6 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    pub(super) const fn renews(&self) -> bool {
-        matches!(self, Self::Renew { .. })
-    }
-
     /// A login cannot be undone by a rotation that comes later: it is one.
     fn then(self, later: Self) -> Self {
         match later {

@@ -1,145 +1,270 @@
-//! Requests that go on though their clients have gone.
+//! Requests that go on though their clients have gone, and those that end in the middle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::routing::post;
-use axum::{Router, extract::Path};
-use statehouse_core::ErrorKind;
-use statehouse_session::{ServerErrorPolicy, Session, SessionConfigBuilder};
-use tokio::sync::Notify;
+use statehouse_core::layer::Layer;
+use statehouse_core::{ErrorKind, Result};
+use statehouse_session::{
+    LayeredSessionStore, MemorySessionStore, Session, SessionConfig, SessionLayer, SessionStore, Sessions,
+    error_response,
+};
+use statehouse_testkit::RedisServer;
+use tokio::sync::{Notify, oneshot};
+use tower::{ServiceBuilder, ServiceExt};
 
-use crate::http::{App, MINUTE, routes};
+use crate::http::{App, routes};
 
-/// What a request changes, and when.
-async fn change(session: &Session, what: &str, when: &str) {
-    match what {
-        "insert" => session.insert(when, "x").unwrap(),
-        "update" => session.update(when, |_: Option<String>| "x".to_owned()).await.unwrap(),
-        "flash" => session.flash("info", when).unwrap(),
-        "login" => session.login("u2").await.unwrap(),
-        "rotate" => session.rotate().await.unwrap(),
-        _ => {}
+/// All ways to change a session.
+async fn changes(session: &Session) -> Vec<Result<()>> {
+    vec![
+        session.insert("after", "x"),
+        session.update("after", |_: Option<String>| "x".to_owned()).await,
+        session.remove("before"),
+        session.clear(),
+        session.flash("info", "after"),
+        session.take_flash().await.map(drop),
+        session.login("u2").await,
+        session.rotate().await,
+        session.logout().await,
+        session.name_device("after"),
+    ]
+}
+
+/// The headers of somebody who is logged in, whom a message waits for.
+async fn logged_in(sessions: &Sessions) -> HeaderMap {
+    let (session, mut response) = (sessions.open(&HeaderMap::new()), HeaderMap::new());
+    session.login("u1").await.unwrap();
+    session.insert("theme", "light").unwrap();
+    session.flash("info", "welcome").unwrap();
+    session.commit().await.unwrap();
+    session.write_cookie(&mut response);
+    let cookie = response[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap();
+    HeaderMap::from_iter([(header::COOKIE, cookie.parse().unwrap())])
+}
+
+async fn read(session: &Session, name: &str) -> String {
+    session.get::<String>(name).await.unwrap().unwrap_or_default()
+}
+
+fn request(headers: &HeaderMap) -> Request<Body> {
+    let mut request = Request::post("/").body(Body::empty()).unwrap();
+    *request.headers_mut() = headers.clone();
+    request
+}
+
+/// Sends it, and goes once the handler is on its way.
+async fn leaves(app: Router, headers: &HeaderMap, entered: &Notify) {
+    tokio::select! {
+        _ = app.oneshot(request(headers)) => panic!("it waits"),
+        () = entered.notified() => {}
     }
 }
 
-/// A handler's way to go on without its client, and one that ends with it.
-fn going_on(in_a_task: bool, entered: Arc<Notify>, go_on: Arc<Notify>) -> Router {
-    let handler = async move |session: Session, Path((first, then)): Path<(String, String)>| {
-        let work = async move {
-            change(&session, &first, "before").await;
-            entered.notify_one();
-            go_on.notified().await;
-            change(&session, &then, "after").await;
-            if then == "panic" {
-                panic!("of a handler");
-            }
-        };
-        match in_a_task {
-            true => drop(tokio::spawn(work).await),
-            false => work.await,
+/// Stops before each answer to such an operation.
+#[derive(Clone, Debug)]
+struct Held {
+    operation: &'static str,
+    entered: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+impl Layer for Held {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        let answer = work.await;
+        if operation == self.operation {
+            self.entered.notify_one();
+            self.go_on.notified().await;
+        }
+        answer
+    }
+}
+
+impl Held {
+    fn at(operation: &'static str) -> Self {
+        Self { operation, entered: Arc::default(), go_on: Arc::default() }
+    }
+
+    fn sessions(&self) -> (Sessions, Sessions) {
+        let store = Arc::new(MemorySessionStore::new());
+        let beside = Sessions::new(Arc::clone(&store), SessionConfig::default());
+        (Sessions::new(LayeredSessionStore::new(store, self.clone()), SessionConfig::default()), beside)
+    }
+}
+
+async fn goes_on(store: impl SessionStore) {
+    let sessions = Sessions::new(store, SessionConfig::default());
+    let headers = logged_in(&sessions).await;
+    let (entered, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (done, is_done) = oneshot::channel();
+    let done = Arc::new(std::sync::Mutex::new(Some(done)));
+    let handler = {
+        let (entered, gone) = (Arc::clone(&entered), Arc::clone(&gone));
+        async move |session: Session| {
+            let work = tokio::spawn(async move {
+                session.insert("before", "x").unwrap();
+                entered.notify_one();
+                gone.notified().await;
+                for (number, refused) in changes(&session).await.into_iter().enumerate() {
+                    let error = refused.unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{number}");
+                    assert_eq!(error_response(&error).status(), StatusCode::SERVICE_UNAVAILABLE, "{number}");
+                }
+                assert_eq!(
+                    (read(&session, "theme").await, read(&session, "before").await),
+                    ("light".into(), "x".into())
+                );
+                session.commit().await.unwrap();
+                assert_eq!(session.insert("after", "x").unwrap_err().kind(), ErrorKind::InvalidInput);
+                done.lock().unwrap().take().unwrap().send(()).unwrap();
+            });
+            work.await.unwrap();
         }
     };
-    routes().route("/go/{first}/{then}", post(handler))
+    let app = Router::new().route("/", post(handler)).layer(SessionLayer::from(sessions.clone()));
+    leaves(app, &headers, &entered).await;
+    assert_eq!(read(&sessions.open(&headers), "before").await, "", "nobody has committed it");
+    gone.notify_one();
+    is_done.await.expect("what is asserted of the task");
+    let later = sessions.open(&headers);
+    assert_eq!(later.principal().await.unwrap().unwrap().to_string(), "u1");
+    assert_eq!((read(&later, "before").await, read(&later, "after").await), ("x".into(), String::new()));
 }
 
-/// An application with somebody logged in whose client goes in the middle of this request.
-async fn gone(
-    in_a_task: bool,
-    path: &str,
-    configure: impl FnOnce(SessionConfigBuilder) -> SessionConfigBuilder,
-) -> (App, String) {
-    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let app = App::with_routes(going_on(in_a_task, Arc::clone(&entered), Arc::clone(&go_on)), configure);
-    let cookie = app.post("/login/u1", "").await.unwrap();
-    let cookies = [cookie.as_str()];
-    tokio::select! {
-        _ = app.send("POST", path, &cookies) => panic!("it waits"),
-        () = entered.notified() => {}
+#[tokio::test]
+async fn who_goes_on_without_a_client_is_told_so_and_commits_what_was_changed_before() {
+    goes_on(MemorySessionStore::new()).await;
+    let server = RedisServer::shared().await;
+    goes_on(crate::open_redis(&server.url(), &crate::random_namespace()).await).await;
+}
+
+/// What a handler does that comes to no answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    /// With its client.
+    Dropped,
+    Fails,
+    Panics,
+    /// In a task of its own, without a client.
+    PanicsLater,
+}
+
+async fn ends(how: Ends) {
+    let sessions = Sessions::new(MemorySessionStore::new(), SessionConfig::default());
+    let headers = logged_in(&sessions).await;
+    let (entered, gone, over) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let service = {
+        let (entered, gone, over) = (Arc::clone(&entered), Arc::clone(&gone), Arc::clone(&over));
+        tower::service_fn(move |request: Request<Body>| {
+            let (entered, gone, over) = (Arc::clone(&entered), Arc::clone(&gone), Arc::clone(&over));
+            let session = request.extensions().get::<Session>().unwrap().clone();
+            async move {
+                session.insert("before", "x").unwrap();
+                entered.notify_one();
+                match how {
+                    Ends::Dropped => std::future::pending().await,
+                    Ends::Fails => Err("it fails"),
+                    Ends::Panics => panic!("of a handler"),
+                    Ends::PanicsLater => {
+                        let work = tokio::spawn(async move {
+                            gone.notified().await;
+                            let _session = session;
+                            over.notify_one();
+                            panic!("of a handler");
+                        });
+                        work.await.map(|()| Response::new(Body::empty())).map_err(|_| "it panics")
+                    }
+                }
+            }
+        })
+    };
+    let service = ServiceBuilder::new().layer(SessionLayer::from(sessions.clone())).service(service);
+    let sent = tokio::spawn(service.oneshot(request(&headers)));
+    entered.notified().await;
+    match how {
+        Ends::Fails => assert!(sent.await.unwrap().is_err()),
+        Ends::Panics => assert!(sent.await.unwrap_err().is_panic()),
+        Ends::Dropped | Ends::PanicsLater => {
+            sent.abort();
+            assert!(sent.await.unwrap_err().is_cancelled());
+            gone.notify_one();
+        }
     }
-    go_on.notify_one();
-    // On one thread: whatever is to run does so in these turns.
+    if how == Ends::PanicsLater {
+        over.notified().await;
+    }
+    nothing_is_saved(&sessions, &headers, &format!("{how:?}")).await;
+}
+
+/// On one thread: whatever was left to run has run in these turns.
+async fn nothing_is_saved(sessions: &Sessions, headers: &HeaderMap, case: &str) {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    (app, cookie)
-}
-
-async fn left(app: &App, cookie: &str) -> [String; 3] {
-    let read = async |path| app.get(path, cookie).await.0;
-    [read("/read/before").await, read("/read/after").await, read("/flashes").await]
+    assert_eq!(read(&sessions.open(headers), "before").await, "", "{case}");
+    assert_eq!(read(&sessions.open(headers), "theme").await, "light", "{case}");
 }
 
 #[tokio::test]
-async fn what_a_request_changes_that_goes_on_without_its_client_is_saved() {
-    for (path, expected) in [
-        ("/go/insert/insert", ["x", "x", ""]),
-        ("/go/insert/none", ["x", "", ""]),
-        ("/go/none/update", ["", "x", ""]),
-        ("/go/flash/flash", ["", "", "before, after"]),
-    ] {
-        let (app, cookie) = gone(true, path, |config| config).await;
-        assert_eq!(left(&app, &cookie).await, expected, "{path}");
-        assert_eq!(app.get("/who", &cookie).await, ("u1".to_owned(), None), "{path}");
+async fn what_ends_in_the_middle_leaves_nothing() {
+    for how in [Ends::Dropped, Ends::Fails, Ends::Panics, Ends::PanicsLater] {
+        ends(how).await;
     }
 }
 
-/// It has failed, or it has not: nobody knows.
+/// What the store has begun holds the session for longer than the request.
 #[tokio::test]
-async fn what_ends_with_its_client_or_in_a_panic_leaves_nothing() {
-    for (in_a_task, path) in [(false, "/go/insert/insert"), (true, "/go/insert/panic")] {
-        let (app, cookie) = gone(in_a_task, path, |config| config).await;
-        assert_eq!(left(&app, &cookie).await, ["", "", ""], "{path}");
-    }
-    let discards = |config: SessionConfigBuilder| config.on_server_error(ServerErrorPolicy::Discard);
-    let (app, cookie) = gone(true, "/go/insert/insert", discards).await;
-    assert_eq!(left(&app, &cookie).await, ["", "", ""], "by policy");
+async fn what_ends_in_the_middle_while_its_messages_are_taken_leaves_nothing() {
+    let held = Held::at("session.save");
+    let (sessions, beside) = held.sessions();
+    let headers = logged_in(&beside).await;
+    let (entered, limit) = (Arc::new(Notify::new()), Duration::from_millis(10));
+    let handler = {
+        let (entered, saves) = (Arc::clone(&entered), Arc::clone(&held.entered));
+        async move |session: Session| {
+            session.insert("before", "x").unwrap();
+            assert!(tokio::time::timeout(limit, session.take_flash()).await.is_err());
+            saves.notified().await;
+            entered.notify_one();
+            std::future::pending::<()>().await;
+        }
+    };
+    let app = Router::new().route("/", post(handler)).layer(SessionLayer::from(sessions));
+    leaves(app, &headers, &entered).await;
+    held.go_on.notify_one();
+    nothing_is_saved(&beside, &headers, "messages").await;
+    assert_eq!(beside.open(&headers).take_flash().await.unwrap(), [], "they were taken");
 }
 
-/// Nobody gets the cookie.
 #[tokio::test]
-async fn who_logs_in_or_rotates_without_a_client_keeps_the_session_as_it_was() {
-    for path in ["/go/insert/login", "/go/login/insert", "/go/rotate/insert"] {
-        let (app, cookie) = gone(true, path, |config| config).await;
-        assert_eq!(left(&app, &cookie).await, ["", "", ""], "{path}");
-        assert_eq!(app.get("/who", &cookie).await, ("u1".to_owned(), None), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn nothing_begins_without_a_client() {
-    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let app = App::with_routes(going_on(true, Arc::clone(&entered), Arc::clone(&go_on)), |config| config);
-    tokio::select! {
-        _ = app.send("POST", "/go/insert/insert", &[]) => panic!("it waits"),
-        () = entered.notified() => {}
-    }
-    go_on.notify_one();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert!(app.store.is_empty());
-}
-
-/// A token is replaced by a request whose client is there.
-#[tokio::test]
-async fn a_renewal_that_is_due_keeps_nothing_from_being_saved_without_a_client() {
-    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let renews = |config: SessionConfigBuilder| config.renew_every(10 * MINUTE, MINUTE);
-    let app = App::with_routes(going_on(true, Arc::clone(&entered), Arc::clone(&go_on)), renews);
-    let cookie = app.post("/login/u1", "").await.unwrap();
-    app.clock.advance(11 * MINUTE);
-    let cookies = [cookie.as_str()];
-    tokio::select! {
-        _ = app.send("POST", "/go/insert/update", &cookies) => panic!("it waits"),
-        () = entered.notified() => {}
-    }
-    go_on.notify_one();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    let (before, renewed) = app.get("/read/before", &cookie).await;
-    assert_eq!((before.as_str(), renewed.is_some()), ("x", true));
-    assert_eq!(app.get("/read/after", &renewed.unwrap()).await.0, "x");
+async fn a_logout_under_way_comes_to_its_end_and_leaves_the_session_closed() {
+    let held = Held::at("session.delete");
+    let (sessions, beside) = held.sessions();
+    let headers = logged_in(&beside).await;
+    let (done, is_done) = oneshot::channel();
+    let done = Arc::new(std::sync::Mutex::new(Some(done)));
+    let handler = async move |session: Session| {
+        let work = tokio::spawn(async move {
+            let ended = session.logout().await;
+            let refused = session.insert("after", "x").map_err(|error| error.kind());
+            drop(done.lock().unwrap().take().unwrap().send((ended, refused)));
+        });
+        work.await.unwrap();
+    };
+    let app = Router::new().route("/", post(handler)).layer(SessionLayer::from(sessions));
+    leaves(app, &headers, &held.entered).await;
+    held.go_on.notify_one();
+    let (ended, refused) = is_done.await.unwrap();
+    assert_eq!((ended.unwrap(), refused), ((), Err(ErrorKind::InvalidInput)));
+    assert_eq!(beside.open(&headers).principal().await.unwrap(), None);
 }
 
 /// A change after the response is an error, and no loss.
@@ -152,18 +277,7 @@ async fn what_is_changed_after_the_response_is_refused() {
             session.insert("before", "x").unwrap();
             tokio::spawn(async move {
                 go_on.notified().await;
-                let refused = [
-                    session.insert("after", "x"),
-                    session.update("after", |_: Option<String>| "x".to_owned()).await,
-                    session.remove("before"),
-                    session.clear(),
-                    session.flash("info", "after"),
-                    session.take_flash().await.map(drop),
-                    session.login("u2").await,
-                    session.rotate().await,
-                    session.logout().await,
-                ];
-                for (number, refused) in refused.into_iter().enumerate() {
+                for (number, refused) in changes(&session).await.into_iter().enumerate() {
                     assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput, "{number}");
                 }
                 done.notify_one();
@@ -175,6 +289,7 @@ async fn what_is_changed_after_the_response_is_refused() {
     app.send("POST", "/later", &[&cookie]).await;
     go_on.notify_one();
     done.notified().await;
-    assert_eq!(left(&app, &cookie).await, ["x", "", ""]);
+    assert_eq!(app.get("/read/before", &cookie).await.0, "x");
+    assert_eq!(app.get("/read/after", &cookie).await.0, "");
     assert_eq!(app.get("/who", &cookie).await.0, "u1");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
@@ -40,9 +40,18 @@ enum Slow {
 
 const SLOW: [Slow; 4] = [Slow::Read, Slow::Write, Slow::LateLoad, Slow::LostAnswer];
 
-/// Loses the answer of the next operation that is no load, once it is done.
+/// Loses the answer of the next operation that is no load, once it is done. And lets others run before each operation and after it, each
+/// time as often as another number: what is in memory never waits, so that two that are joined would come one after the other.
 #[derive(Clone, Debug, Default)]
-struct Losing(Arc<AtomicBool>);
+struct Losing(Arc<AtomicBool>, Arc<AtomicUsize>);
+
+impl Losing {
+    async fn turns(&self) {
+        for _ in 0..self.1.fetch_add(1, Ordering::Relaxed) % 5 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 impl Layer for Losing {
     async fn around<'a, T: Send + 'a>(
@@ -50,7 +59,9 @@ impl Layer for Losing {
         operation: &'static str,
         work: impl Future<Output = Result<T>> + Send + 'a,
     ) -> Result<T> {
+        self.turns().await;
         let answer = work.await;
+        self.turns().await;
         if operation != "session.load" && self.0.swap(false, Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::OutcomeUnknown, "no answer"));
         }
@@ -69,6 +80,7 @@ impl Site {
         let loses = Losing::default();
         let [first, second] = stores;
         let first = Arc::new(LayeredSessionStore::new(first, loses.clone()));
+        let second = Arc::new(LayeredSessionStore::new(second, Losing::default()));
         Self {
             nodes: [Sessions::new(first, SessionConfig::default()), Sessions::new(second, SessionConfig::default())],
             loses,

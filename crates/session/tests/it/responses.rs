@@ -1,18 +1,20 @@
 //! What responses tell browsers and caches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use statehouse_core::layer::Layer;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
 use statehouse_session::{
     CookieConfig, CsrfLayer, Fresh, LayeredSessionStore, MemorySessionStore, OutagePolicy, Principal,
-    RequireLoginLayer, Session, SessionConfig, SessionConfigBuilder, SessionLayer, SessionOf, Token,
+    RequireLoginLayer, Session, SessionConfig, SessionConfigBuilder, SessionError, SessionLayer, SessionOf, Token,
 };
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -150,6 +152,12 @@ struct Failing(Arc<Loads>);
 struct Loads {
     asked: AtomicU32,
     failures: AtomicU32,
+    lists_fail: AtomicBool,
+}
+
+/// The store says itself when to come again.
+fn away() -> Error {
+    Error::new(ErrorKind::Unavailable, "the store is away").with_retry(Retry::After(Duration::from_secs(7)))
 }
 
 impl Layer for Failing {
@@ -162,8 +170,11 @@ impl Layer for Failing {
             self.0.asked.fetch_add(1, Ordering::Relaxed);
             if self.0.failures.load(Ordering::Relaxed) > 0 {
                 self.0.failures.fetch_sub(1, Ordering::Relaxed);
-                return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
+                return Err(away());
             }
+        }
+        if operation == "session.list" && self.0.lists_fail.load(Ordering::Relaxed) {
+            return Err(away());
         }
         work.await
     }
@@ -218,6 +229,12 @@ async fn an_anonymous_request_in_an_outage_waits_for_the_store_once() {
     assert_eq!(loads.asked.load(Ordering::Relaxed) - before, 1);
 }
 
+/// Looks at somebody's sessions before anything else, and goes on without an answer.
+async fn lists(session: Session, request: Request<Body>, next: Next) -> Response<Body> {
+    drop(session.list().await);
+    next.run(request).await
+}
+
 /// Pages that somebody must be logged in to, and a form.
 fn guarded() -> Router {
     let page = |guard: RequireLoginLayer| get("in").layer(guard);
@@ -228,7 +245,31 @@ fn guarded() -> Router {
         .route("/just-now", get(async |_: Fresh<300>| "in"))
         .route("/perhaps", get(async |who: Option<Principal>| who.map_or("nobody", |_| "somebody")))
         .route("/form", post("in").layer(CsrfLayer::new()))
+        .route("/listed-form", post("in").layer(CsrfLayer::new()).layer(from_fn(lists)))
+        .route("/list", get(async |session: Session| session.list().await.map(drop).map_err(SessionError::from)))
+        .route(
+            "/revoke-others",
+            get(async |session: Session| session.revoke_others().await.map_err(SessionError::from)),
+        )
+        .route(
+            "/revoke",
+            get(async |session: Session| {
+                let key = Token::generate().unwrap().key();
+                session.revoke(&key).await.map_err(SessionError::from)
+            }),
+        )
+        .route(
+            "/ended",
+            get(async |session: Session| {
+                let ended = tokio::time::timeout(Duration::from_millis(1), session.ended(MINUTE)).await;
+                ended.unwrap_or(Ok(())).map_err(SessionError::from)
+            }),
+        )
+        .route("/token", get(async |session: Session| session.csrf_token().await.map(drop).map_err(SessionError::from)))
 }
+
+const PAGES: [&str; 8] =
+    ["/mine", "/delicate", "/principal", "/just-now", "/list", "/revoke", "/revoke-others", "/ended"];
 
 #[tokio::test]
 async fn an_outage_is_no_refusal_where_requests_go_on_without_a_session() {
@@ -240,23 +281,26 @@ async fn an_outage_is_no_refusal_where_requests_go_on_without_a_session() {
         let form = Request::post("/form").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let in_form = form.header(header::COOKIE, &cookie).body("csrf=0".into()).unwrap();
         let page = |path| Request::get(path).header(header::COOKIE, &cookie).body(Body::empty()).unwrap();
-        for request in
-            ["/mine", "/delicate", "/principal", "/just-now"].map(page).into_iter().chain([in_header, in_form])
-        {
+        for request in PAGES.iter().chain(&["/token"]).copied().map(page).chain([in_header, in_form]) {
             loads.failures.store(1, Ordering::Relaxed);
             let case = format!("{policy:?} {}", request.uri());
             let response = app.router.clone().oneshot(request).await.unwrap();
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{case}");
-            assert!(response.headers().contains_key(header::RETRY_AFTER), "{case}");
+            assert_eq!(response.headers()[header::RETRY_AFTER], "7", "{case}");
             assert_eq!(set_cookie(&response), None, "{case}");
         }
         // The store is there, and so is an answer.
-        for (path, status) in [("/mine", 200), ("/delicate", 200), ("/principal", 200), ("/just-now", 200)] {
-            assert_eq!(app.send("GET", path, &[&cookie]).await.status(), status, "{policy:?} {path}");
+        for path in PAGES {
+            assert_eq!(app.send("GET", path, &[&cookie]).await.status(), 200, "{policy:?} {path}");
             assert_eq!(app.send("GET", path, &[]).await.status(), 401, "{policy:?} {path}");
         }
         assert_eq!(app.send("POST", "/form", &[&cookie]).await.status(), 403, "{policy:?}");
     }
+    // What failed beside it says nothing of a token that was read.
+    let (app, loads) = failing(OutagePolicy::Anonymous, guarded());
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    loads.lists_fail.store(true, Ordering::Relaxed);
+    assert_eq!(app.send("POST", "/listed-form", &[&cookie]).await.status(), 403);
     let (app, loads) = failing(OutagePolicy::Anonymous, guarded());
     let cookie = app.post("/login/u1", "").await.unwrap();
     loads.failures.store(1, Ordering::Relaxed);

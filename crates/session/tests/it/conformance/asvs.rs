@@ -123,13 +123,23 @@ async fn asvs_v7_2_2_tokens_are_made_for_each_session_and_there_are_no_others(ba
 async fn asvs_v7_2_3_tokens_are_unique_and_of_128_bits_at_least(backend: &impl Sessioned) {
     let site = site(backend, |config| config).await;
     let (mut keys, mut verifiers) = (HashSet::new(), HashSet::new());
-    for _ in 0..32 {
+    // Of each part the bits that were ever set, and those that were ever not.
+    let mut seen = [[0_u128; 2]; 2];
+    for _ in 0..64 {
         let cookie = log_in(&site, "", "u1").await;
         let text = cookie.split_once('=').unwrap().1;
-        // Two parts of 128 bits, of letters and digits of which each has six at most.
-        assert!(6 * text.len() >= 256 && text.bytes().all(|byte| byte.is_ascii_graphic()));
+        let (selector, verifier) = text.split_at_checked(32).unwrap();
+        for (seen, part) in seen.iter_mut().zip([selector, verifier]) {
+            assert_eq!(part.len(), 32, "128 bits in hexadecimal digits");
+            let bits = u128::from_str_radix(part, 16).unwrap();
+            *seen = [seen[0] | bits, seen[1] | !bits];
+        }
         assert!(keys.insert(token(&cookie).key()) && verifiers.insert(*token(&cookie).verifier_hash().as_bytes()));
+        let other = token(&cookie).with_new_verifier().unwrap();
+        assert_eq!(other.key(), token(&cookie).key(), "the first part finds it, and the second opens it");
+        assert_eq!(other.expose().expose().split_at(32).0, selector);
     }
+    assert_eq!(seen, [[u128::MAX; 2]; 2], "each bit of both is drawn");
 }
 
 async fn asvs_v7_2_4_each_authentication_makes_a_new_token_and_refuses_the_old_one(backend: &impl Sessioned) {
@@ -320,6 +330,7 @@ async fn asvs_v7_6_1_a_federated_login_has_its_own_time_and_ends_by_its_key(back
     let cookie = respond(session).await.unwrap();
     let stored = site.store().load(&key).await.unwrap().found().unwrap();
     assert_eq!(stored.record().idle_timeout(), idle);
+    assert_eq!(stored.record().absolute_expiry(), stored.record().created() + 40 * step, "both are its own");
     let rotated = log_in(&site, &cookie, "u1").await;
     assert_eq!(open(&site, &rotated).key().await.unwrap(), Some(key), "it stays through logins");
     let _ = site.store().delete(&key, Authority::Application).await.unwrap();
