@@ -302,7 +302,8 @@ impl RedisSessionStore {
                     self.principals.forget(principal, &gone, login.left()).await?;
                     let is_over = |session: &&Snapshot| lasting::is_beyond(session, limit);
                     let beyond = live.iter().filter(is_over).map(|session| *session.record().key());
-                    over.extend(beyond.filter(|_| live.len() >= limit.max as usize));
+                    // Also where it is logins under way that they are too many with.
+                    over.extend(beyond.filter(|_| gone.is_empty() || live.len() >= limit.max as usize));
                 }
             }
         }
