@@ -52,11 +52,9 @@ fn what_is_no_rule_is_refused_by_its_line() {
 
 #[test]
 fn fields_that_have_no_such_words_are_refused() {
-    for (field, kind) in [
-        ("code", ErrorKind::Unsupported),
-        ("kept", ErrorKind::Unsupported),
-        ("nothing", ErrorKind::InvalidInput),
-    ] {
+    for (field, kind) in
+        [("code", ErrorKind::Unsupported), ("kept", ErrorKind::Unsupported), ("nothing", ErrorKind::InvalidInput)]
+    {
         assert_eq!(Synonyms::parse(&schema(), field, "a, b").unwrap_err().kind(), kind, "{field}");
     }
 }
