@@ -325,6 +325,6 @@ async fn names_and_ids_are_not_looked_up_in_vain() {
     collapse.firsts(&snapshot, &mut hits(), &Stop::set()).unwrap_err();
     let (mut found, by_code) = (hits(), []);
     settle_ties(&snapshot, &mut found, (&by_code, 2), &Stop::default()).unwrap();
-    assert_eq!(found.iter().map(|hit| hit.segment).collect::<Vec<_>>(), [0, 1], "by their ids");
+    assert_eq!(found.iter().map(|hit| hit.id.as_deref()).collect::<Vec<_>>(), [Some("a"), Some("b")]);
     settle_ties(&snapshot, &mut hits(), (&by_code, 2), &Stop::set()).unwrap_err();
 }
