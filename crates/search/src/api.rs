@@ -42,8 +42,8 @@ use crate::{
 /// - **Collapsed hits.** Of the hits with the same value of the field that a request [collapses](SearchRequest::with_collapse)
 ///   by, the one that comes first in its order is returned, and no other; those without a value are one group. Total and counts
 ///   are of all that match; `from` and `size` count groups. If any hit has several values, on the page or not, the request is
-///   `Unsupported`.
-/// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, and [`after`](SearchRequest::after) it begins the
+///   `Unsupported`. Without [`COLLAPSE`](crate::capability::COLLAPSE) every such request with hits is.
+/// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, unless hits are collapsed, and [`after`](SearchRequest::after) it begins the
 ///   page that `from` would, in every order, with missing values and ties, however far it reaches. Behind
 ///   it comes what comes behind that place now, be the hit itself gone. A cursor of another request, and what is none, is
 ///   `InvalidInput`.
@@ -101,8 +101,8 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     /// The hits of a query.
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
 
-    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from` and whatever is
-    /// counted besides are refused.
+    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from`, whatever is
+    /// counted besides, and a request whose hits are collapsed are refused.
     async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
         let _ = (request, options);
         Err(Error::new(ErrorKind::Unsupported, "the backend holds no state of an index: see capability::POINT_IN_TIME"))

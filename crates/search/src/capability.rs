@@ -20,3 +20,6 @@ pub const LIVE_STATISTICS: Capability =
 
 /// Words that were typed can be corrected by those of the index.
 pub const SUGGEST: Capability = Capability::new("suggest", "words can be corrected by those of the index");
+
+/// Of the hits with the same value of a field only the first can be returned.
+pub const COLLAPSE: Capability = Capability::new("collapse", "hits can be collapsed by a field");

@@ -63,7 +63,7 @@ impl HitsOptions {
     /// The request for a page of all hits, whatever size it has; its `after` is where the first begins.
     ///
     /// # Errors
-    /// `InvalidInput` for an option out of its range, and for what is of one page alone.
+    /// `InvalidInput` for an option out of its range, and for what is of one page alone; `Unsupported` where hits are collapsed.
     pub fn request(&self, request: &SearchRequest) -> Result<SearchRequest> {
         if request.from > 0 {
             return Err(Error::invalid_input(format!(

@@ -83,7 +83,8 @@
 //! | of more words than a [phrase prefix](PhrasePrefixQuery) may stand for | the first | the first | the first of one segment after another; the first after a merge |
 //! | [function scores](FunctionScoreQuery) of | signed numbers, fractions, dates | likewise | likewise |
 //! | all hits of one state: [`POINT_IN_TIME`](capability::POINT_IN_TIME) | yes | yes | yes |
-//! | corrections of words: [`SUGGEST`](capability::SUGGEST) | yes | yes | yes; counts of deleted documents until a merge |
+//! | corrections of words: [`SUGGEST`](capability::SUGGEST) | yes | yes | yes; not where more than 1,000 terms are as near |
+//! | one hit of each group: [`COLLAPSE`](capability::COLLAPSE) | yes | yes | yes |
 //! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | yes; writes pause for half a second as it becomes live |
 //! | a new field is added in place | yes | yes | if the index has its analyzer |
 //! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
@@ -232,8 +233,8 @@ pub use suggest::{Correction, Suggest, SuggestMode, Suggestion, Suggestions};
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
-    Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField,
-    Unversioned, ValueField, ValueRanges, Write,
+    CollapseField, Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search,
+    TextField, Unversioned, ValueField, ValueRanges, Write,
 };
 
 /// Names that code written by the derive macro uses.

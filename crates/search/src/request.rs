@@ -194,7 +194,8 @@ impl SearchRequest {
     /// `from` and `size` count groups.
     ///
     /// The field is a sortable one of keywords or numbers, and no hit may have several values of it: that is `Unsupported`, as is
-    /// a page [behind a cursor](Self::with_after), which OpenSearch does not have for collapsed hits.
+    /// a page [behind a cursor](Self::with_after): OpenSearch has those of collapsed hits from 3.3 on, and only in the order of that
+    /// field.
     ///
     #[cfg_attr(feature = "tantivy", doc = "```")]
     #[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]

@@ -331,7 +331,11 @@ fn check_window(request: &SearchRequest) -> Result<()> {
     if from.checked_add(size).is_some_and(|end| end <= most) {
         return Ok(());
     }
-    let message = format!("from ({from}) + size ({size}) must not be over {most}; read on behind a cursor instead");
+    let instead = match &request.collapse {
+        Some(_) => "collapsed hits have no cursors: narrow the search",
+        None => "read on behind a cursor instead",
+    };
+    let message = format!("from ({from}) + size ({size}) must not be over {most}; {instead}");
     Err(Error::invalid_input(message))
 }
 

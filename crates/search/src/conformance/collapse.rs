@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use statehouse_core::ErrorKind;
 
 use super::kit::{SearchBackend, delete, found, put, record, write};
-use crate::{Facet, HitsOptions, Query, Record, SearchIndex, SearchIndexExt, SearchRequest, Sort, Value};
+use crate::{Facet, Hit, HitsOptions, Query, Record, SearchIndex, SearchIndexExt, SearchRequest, Sort, Value};
 
 fn visit(n: usize) -> Record {
     let words = "fever ".repeat(1 + n % 3) + &"rest ".repeat(n % 7);
@@ -42,6 +42,11 @@ fn group(record: &Record, field: &str) -> Option<String> {
     })
 }
 
+/// All that a hit says, but for its cursor: that is of another request. Where the order has no part for the score there is none.
+fn whole(hit: &Hit) -> (&Record, Option<f32>, &[Option<Value>]) {
+    (&hit.record, hit.score, &hit.sort)
+}
+
 /// In every order, of texts and numbers, on every page, also where the hits are in several segments.
 pub(super) async fn collapsed_hits_are_the_first_of_each_group(backend: &impl SearchBackend) {
     let index = &*backend.service().await;
@@ -54,16 +59,16 @@ pub(super) async fn collapsed_hits_are_the_first_of_each_group(backend: &impl Se
         for field in ["code", "rank", "ratio"] {
             let mut seen = HashSet::new();
             let firsts = plain.hits.iter().filter(|hit| seen.insert(group(&hit.record, field)));
-            let firsts: Vec<_> = firsts.map(|hit| hit.id().as_str()).collect();
+            let firsts: Vec<_> = firsts.collect();
             assert!(seen.contains(&None) && firsts.len() > 6, "{field} {firsts:?}");
             let collapsed = all.clone().with_collapse(field);
             for (from, size) in [(0, 200), (0, 1), (0, 3), (3, 3), (5, 100), (firsts.len(), 5)] {
                 let page = collapsed.clone().with_from(from as u64).with_size(size as u64);
                 let response = index.search(&page).await.expect("the search succeeds");
-                let wanted: Vec<_> = firsts.iter().skip(from).take(size).copied().collect();
-                assert_eq!(response.ids(), wanted, "{field} {:?} from {from}, {size}", all.sort);
+                let wanted = firsts.iter().skip(from).take(size).map(|hit| whole(hit)).collect::<Vec<_>>();
+                let hits = response.hits.iter().map(whole).collect::<Vec<_>>();
+                assert_eq!(hits, wanted, "{field} {:?} from {from}, {size}", all.sort);
                 assert_eq!(response.total, 97);
-                assert_eq!(response.hits.first().map(|hit| hit.sort.len()), wanted.first().map(|_| all.sort.len()));
             }
         }
     }
@@ -141,6 +146,18 @@ pub(super) async fn what_cannot_be_collapsed_is_refused(backend: &impl SearchBac
     assert_eq!(behind.kind(), ErrorKind::Unsupported);
     let other = index.search(&all().with_after(hit)).await.expect_err("the cursor of another request");
     assert_eq!(other.kind(), ErrorKind::InvalidInput);
+    let far = by_code.clone().with_from(SearchRequest::MAX_WINDOW);
+    let far = index.search(&far).await.expect_err("it is beyond the window");
+    assert_eq!(far.kind(), ErrorKind::InvalidInput);
+    assert!(far.message().contains("no cursors"), "no way is shown that does not exist: {far}");
     let read = index.hits_with(&by_code, HitsOptions::default()).await.expect_err("all hits are not collapsed");
     assert_eq!(read.kind(), ErrorKind::Unsupported);
+}
+
+/// Instead of returning hits that are not collapsed.
+pub(super) async fn who_collapses_no_hits_says_so(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    let found = index.search(&SearchRequest::new(Query::all()).with_collapse("code")).await;
+    let able = backend.capabilities().await.has(crate::capability::COLLAPSE);
+    assert!(found.map_or_else(|error| !able && error.kind() == ErrorKind::Unsupported, |_| able));
 }

@@ -60,7 +60,6 @@ pub(super) async fn popular_words_are_suggested_for_rare_ones(backend: &impl Sea
     assert_eq!(terms(&words(index, Suggest::new("synonym", "hearth")).await), []);
     let all = ["hearty-0", "hearty-1", "hearty-2", "hearth-0"].map(|id| delete(id, None));
     write(index, all.into()).await.check().expect("every write succeeds");
-    index.merge().await.expect("the index is merged");
     index.refresh().await.expect("it is shown");
     assert_eq!(terms(&words(index, popular("hearth")).await), [("hearth", vec!["hearts", "heart"])]);
     assert_eq!(terms(&words(index, Suggest::new("synonym", "hearty")).await), [("hearty", vec!["hearts", "heart"])]);
@@ -85,15 +84,33 @@ pub(super) async fn what_cannot_be_corrected_is_refused(backend: &impl SearchBac
         word().with_size(Suggest::MAX_SIZE + 1),
         word().with_max_edits(0),
         word().with_max_edits(3),
-        Suggest::new("synonym", "word ".repeat(Suggest::MAX_WORDS + 1)),
         Suggest::new("synonym", "a".repeat(MAX_QUERY_TEXT + 1)),
-        Suggest::new("label", "a".repeat(256)),
     ] {
         let refused = index.suggest(&wrong).await.expect_err("it is over a limit");
         assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
     }
-    let most = Suggest::new("synonym", "words ".repeat(Suggest::MAX_WORDS)).with_size(Suggest::MAX_SIZE);
-    assert_eq!(asked(index, &most).await.words, []);
+}
+
+/// So that a whole sentence may be pasted in.
+pub(super) async fn words_over_the_limits_are_left_as_they_are(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    put_words(index, &[("heart", 2), ("attack", 1)]).await;
+    let words: String = (1..Suggest::MAX_WORDS).map(|n| format!("wrong{n:03} ")).collect();
+    let text = format!("{words}haert an {} atack haert", "known ".repeat(500));
+    let found = asked(index, &Suggest::new("synonym", text).with_size(Suggest::MAX_SIZE)).await;
+    let most = found.words.iter().map(|word| &found.text[word.range.clone()]).collect::<Vec<_>>();
+    assert_eq!(most, ["haert", "haert"], "the last of so many, wherever it stands");
+    let first = format!("atack {} haert", "x".repeat(MAX_QUERY_TEXT - 20));
+    assert_eq!(
+        asked(index, &Suggest::new("synonym", first)).await.words.len(),
+        2,
+        "pieces that are cut are words, too"
+    );
+    put(index, [record("long").with("label", "a".repeat(255))]).await;
+    for (length, corrected) in [(254, 1), (256, 0)] {
+        let long = Suggest::new("label", "a".repeat(length));
+        assert_eq!(asked(index, &long).await.words.len(), corrected, "{length}");
+    }
 }
 
 /// Instead of finding that every word is right.

@@ -1,7 +1,7 @@
 //! Cases about words that mean the same.
 
 use super::kit::{SearchBackend, id_set, ids, put_titles, schema, scores};
-use crate::{Operator, Query, SearchIndexExt, SearchRequest, Synonyms};
+use crate::{Operator, Query, Synonyms};
 
 fn synonyms(rules: &str) -> Synonyms {
     Synonyms::parse(&schema(), "title", rules).expect("the rules are valid")
@@ -52,10 +52,11 @@ pub(super) async fn synonyms_score_as_what_fits_best(backend: &impl SearchBacken
         scores(index, Query::dis_max(["car", "automobile", "auto"].map(|word| Query::matches("title", word)))).await;
     assert_eq!(scores(index, cars(&rules)).await, plain);
     assert_eq!(ids(index, cars(&rules)).await[0], "3", "the rarest scores most");
-    let typed_first = ids(index, cars(&rules.clone().with_weight(0.1))).await;
+    let typed_first = ids(index, cars(&rules.with_weight(0.1).expect("it is from 0 to 1"))).await;
     assert_eq!(typed_first, ["0", "5", "1", "3", "2"]);
     let without = synonyms("bus, coach").matches("car truck", Operator::Or).expect("it is short");
     assert_eq!(without, Query::matches("title", "car truck").into());
-    let heavy = cars(&rules.with_weight(f32::NAN));
-    assert!(index.search(&SearchRequest::new(heavy)).await.is_err());
+    let arrow = synonyms("truck => lorry, auto").with_weight(0.1).expect("it is from 0 to 1");
+    let meant = arrow.matches("truck", Operator::Or).expect("it is short");
+    assert_eq!(scores(index, meant).await, scores(index, Query::matches("title", "auto")).await, "in place of it");
 }

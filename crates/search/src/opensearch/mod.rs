@@ -276,7 +276,7 @@ impl OpenSearchIndex {
         let home = opened.known().map(|known| Home::of(&opened.view, known, alias.as_str(), &preference));
         let several = home.as_ref().is_some_and(|home| home.several);
         let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];
-        let more = [capability::POINT_IN_TIME, capability::REINDEX, capability::SUGGEST];
+        let more = [capability::POINT_IN_TIME, capability::REINDEX, capability::SUGGEST, capability::COLLAPSE];
         let capabilities = Capabilities::from_iter(all.into_iter().chain(more));
         Self {
             client: Arc::clone(&ground.client),

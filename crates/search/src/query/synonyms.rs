@@ -9,7 +9,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::Query;
 use super::text::Operator;
 use crate::analysis::{Analyzer, Token};
-use crate::limits::{MAX_QUERY_TEXT, at_most};
+use crate::limits::{MAX_CLAUSES, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, at_most};
 use crate::{BoolQuery, Schema};
 
 /// Words that mean the same, by which a text finds what says it in other words.
@@ -22,17 +22,28 @@ use crate::{BoolQuery, Schema};
 /// | `tumor => tumour, neoplasm` | what stands before the arrow | what stands behind it, in place of it |
 /// | `# …`, an empty line | | |
 ///
-/// `\` takes the next character as it is: `1\,5 mg`. Both sides are analyzed as texts that are searched for in the field,
-/// so case, accents and endings make no difference, nor which word it is where the field has none of it, such as a stop
-/// word. Of rules that begin at the same word the longest counts, and words that were used are not used again. Several
-/// rules of the same words add up.
+/// `\` takes the next character as it is: `1\,5 mg`. Both sides are analyzed as texts that are searched for in the field:
+/// what its analyzer makes no difference of makes none here, which is case for the default one, and accents or endings for
+/// one that folds or stems; nor does it matter which word it is where the field has none of it, such as a stop word. Of rules
+/// that begin at the same word the longest counts, and words that were used are not used again. Several rules of the same
+/// words add up.
+///
+/// Unlike Solr's, a rule without an arrow always stands for all of its words (`expand`), one of words that mean nothing else
+/// is refused, and so are words of which the field has nothing; stop words within others are taken.
 ///
 /// A text becomes a [`Query`] of matches and phrases, so it finds the same on every backend, in the same order, with
 /// synonyms of several words, too, and a change of the rules is a change of queries alone: nothing is reindexed, and two
 /// builds may have different ones. Words of a rule score as what fits best: as they are typed, by themselves as in a
 /// [`MatchQuery`](crate::MatchQuery), or one of the synonyms, those of several words as a [phrase](crate::PhraseQuery).
-/// Each scores as if it had been typed, so a rare one scores more than a frequent one; [`with_weight`](Self::with_weight)
-/// puts what was typed first.
+/// Each scores as if it had been typed, so a rare one scores more than a frequent one; with [`with_weight`](Self::with_weight)
+/// what was typed counts more, though a much rarer synonym may still come before it.
+///
+/// No text is refused for its synonyms: they take up to half of what a request may have of [queries and
+/// terms](crate::MAX_CLAUSES) and of [text](crate::MAX_REQUEST_TEXT). Words whose synonyms would be more than is left of
+/// that stand for themselves, as if no rule had them.
+///
+/// A [`Cursor`](crate::Cursor) is of one request with all its queries: with other rules those of a text with synonyms lead no
+/// further, and who keeps one in a link begins anew.
 ///
 /// What it is not: OpenSearch's `synonym_graph`, which takes all single words of a rule as one term. That is part of an
 /// index's settings, and scores phrases that no other query has.
@@ -49,7 +60,7 @@ use crate::{BoolQuery, Schema};
 /// let synonyms = Synonyms::parse(&schema, "title", "
 ///     heart attack, myocardial infarction
 ///     acute => acute, sudden
-/// ")?.with_weight(0.8);
+/// ")?.with_weight(0.8)?;
 ///
 /// let index = TantivyConfig::memory().open(schema).await?;
 /// # let titles = ["Sudden myocardial infarction", "Acute heart attack", "Old heart attack", "Infarction of the lung"];
@@ -63,26 +74,65 @@ use crate::{BoolQuery, Schema};
 pub struct Synonyms {
     field: Arc<str>,
     analyzer: Analyzer,
-    rules: HashMap<Vec<String>, Rule>,
+    rules: HashMap<Arc<[Term]>, Rule>,
     /// The words of the longest.
     longest: usize,
     pairs: usize,
     weight: f32,
 }
 
+/// What stands at a position: `None` where the field has none of a word.
+type Term = Option<String>;
+
 /// What words stand for.
 #[derive(Clone, Debug, Default)]
 struct Rule {
     /// Whether for themselves, too.
     keeps: bool,
-    others: Vec<Words>,
+    others: Vec<Arc<Words>>,
+    /// What those take of a request.
+    cost: Cost,
 }
 
 /// One side of a rule, or a part of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Words {
     text: String,
-    terms: Vec<String>,
+    terms: Arc<[Term]>,
+}
+
+/// What queries take of the limits of a request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    /// Queries and terms.
+    clauses: usize,
+    bytes: usize,
+}
+
+impl Cost {
+    /// What a text may take: half is left for what stands beside it.
+    const MOST: Self = Self { clauses: MAX_CLAUSES / 2, bytes: MAX_REQUEST_TEXT / 2 };
+
+    /// Of a query for these words.
+    fn of(words: &Words) -> Self {
+        Self { clauses: 1 + words.terms.iter().flatten().count(), bytes: words.text.len() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.clauses += other.clauses;
+        self.bytes += other.bytes;
+    }
+
+    /// Takes what words and their synonyms need, if there is so much left.
+    fn take(&mut self, rule: &Rule) -> bool {
+        // One query for all of them, one for those that were typed, and one for what is typed behind them.
+        let with = Self { clauses: self.clauses + rule.cost.clauses + 3, bytes: self.bytes + rule.cost.bytes };
+        let fits = with.clauses <= Self::MOST.clauses && with.bytes <= Self::MOST.bytes;
+        if fits {
+            *self = with;
+        }
+        fits
+    }
 }
 
 impl Synonyms {
@@ -92,92 +142,116 @@ impl Synonyms {
     pub const MAX_ALTERNATIVES: usize = 64;
     /// How many words each of those may have.
     pub const MAX_WORDS: usize = 8;
+    /// How long each of those may be, in bytes.
+    pub const MAX_TEXT: usize = 512;
+    /// How many words all synonyms of one may have together.
+    pub const MAX_SYNONYM_WORDS: usize = 256;
     /// How many pairs of words and a synonym of theirs there may be in all.
     pub const MAX_PAIRS: usize = 100_000;
 
     /// The rules for a text field.
     ///
     /// # Errors
-    /// `InvalidInput` for an unknown field and for a rule that is none, by its line; `Unsupported` for a field that is not
-    /// of text, or not indexed.
+    /// `InvalidInput` for an unknown field and for a rule that is none or over a limit, by its line; `Unsupported` for a field
+    /// that is not of text, or not indexed.
     pub fn parse(schema: &Schema, field: impl Into<Arc<str>>, rules: &str) -> Result<Self> {
         let name = field.into();
         let field = schema.require(&name)?;
         let analyzer = schema.search_analyzer(field)?;
         if !field.is_indexed() {
-            let message = "the field is not indexed";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_key(&name));
+            return Err(Error::new(ErrorKind::Unsupported, "the field is not indexed").with_key(&name));
         }
         at_most("bytes of synonyms", rules.len(), Self::MAX_BYTES)?;
         let analyzer = analyzer.clone();
         let mut synonyms =
             Self { field: Arc::clone(&name), analyzer, rules: HashMap::new(), longest: 0, pairs: 0, weight: 1.0 };
-        for (at, line) in rules.lines().enumerate() {
+        // Some editors begin a file with a mark of its encoding.
+        for (at, line) in rules.trim_start_matches('\u{FEFF}').lines().enumerate() {
             let wrong = |what: String| Error::invalid_input(format!("line {} of the synonyms: {what}", at + 1));
             synonyms.add(line.trim()).map_err(wrong).map_err(|error| error.with_key(&name))?;
         }
         Ok(synonyms)
     }
 
-    /// With what the score of a synonym that was not typed is multiplied by: 1 unless set. Its limits are those of a
-    /// [boost](crate::MAX_BOOST), and a query over them is refused.
-    #[must_use]
-    pub const fn with_weight(mut self, weight: f32) -> Self {
+    /// With what the score of a synonym is multiplied by where what was typed counts beside it: 1 unless set, 0 to 1. What
+    /// stands behind an arrow in place of what was typed keeps its score.
+    ///
+    /// # Errors
+    /// `InvalidInput` for any other number.
+    pub fn with_weight(mut self, weight: f32) -> Result<Self> {
+        if !(0.0..=1.0).contains(&weight) || weight.is_sign_negative() {
+            return Err(Error::invalid_input(format!("a synonym weighs 0 to 1, not {weight}")));
+        }
         self.weight = weight;
-        self
+        Ok(self)
     }
 
     /// The words of a text, or synonyms of them: any or, with [`Operator::And`], all.
     ///
     /// # Errors
-    /// `InvalidInput` for a text over [`MAX_QUERY_TEXT`]. A text with more synonyms than a request may have
-    /// [queries](crate::MAX_CLAUSES) is refused where it is searched for.
+    /// `InvalidInput` for a text over [`MAX_QUERY_TEXT`].
     pub fn matches(&self, text: &str, operator: Operator) -> Result<Query> {
         at_most("bytes in the text of a query", text.len(), MAX_QUERY_TEXT)?;
         let tokens = self.analyzer.tokens(text);
         let terms = by_position(&tokens);
+        let plain = |text: &str| Query::matches(Arc::clone(&self.field), text).operator(operator);
+        let used = self.used(&terms, Cost { clauses: 2 + tokens.len(), bytes: text.len() });
+        if used.is_empty() {
+            // Also where the text has no words.
+            return Ok(plain(text).into());
+        }
         // The tokens before each position, and in all.
         let before =
-            terms.iter().scan(0, |count, term| Some(std::mem::replace(count, *count + usize::from(!term.is_empty()))));
+            terms.iter().scan(0, |count, term| Some(std::mem::replace(count, *count + usize::from(term.is_some()))));
         let before: Vec<_> = before.chain([tokens.len()]).collect();
-        let plain = |span: Range<usize>| {
-            let words = slice(text, &tokens[before[span.start]..before[span.end]]);
-            Query::matches(Arc::clone(&self.field), words).operator(operator)
+        let typed = |span: Range<usize>| {
+            let tokens = &tokens[before[span.start]..before[span.end]];
+            (!tokens.is_empty()).then(|| plain(slice(text, tokens)).into())
         };
-        let has_words = |span: &Range<usize>| before[span.start] < before[span.end];
-        let (mut parts, mut at, mut done) = (Vec::new(), 0, 0);
-        while at < terms.len() {
-            let Some((rule, end)) = self.longest_at(&terms, at) else {
-                at += 1;
-                continue;
-            };
-            parts.extend(Some(done..at).filter(has_words).map(|span| plain(span).into()));
-            let typed = rule.keeps.then(|| plain(at..end).into());
+        let (mut parts, mut done): (Vec<Query>, _) = (Vec::new(), 0);
+        for (rule, span) in used {
+            parts.extend(typed(done..span.start));
+            done = span.end;
+            let weight = if rule.keeps { self.weight } else { 1.0 };
+            let kept = rule.keeps.then(|| typed(span)).flatten();
             parts.push(
-                Query::dis_max(typed.into_iter().chain(rule.others.iter().map(|other| self.other(other)))).into(),
+                Query::dis_max(kept.into_iter().chain(rule.others.iter().map(|other| self.other(other, weight))))
+                    .into(),
             );
-            (at, done) = (end, end);
         }
-        if parts.is_empty() {
-            // Also where the text has no words.
-            return Ok(Query::matches(Arc::clone(&self.field), text).operator(operator).into());
-        }
-        parts.extend(Some(done..at).filter(has_words).map(|span| plain(span).into()));
+        parts.extend(typed(done..terms.len()));
         let join =
             |all: BoolQuery, part: Query| if operator == Operator::And { all.must(part) } else { all.should(part) };
         Ok(parts.into_iter().fold(Query::bool(), join).into())
     }
 
-    fn other(&self, Words { text, terms }: &Words) -> Query {
-        let (field, text) = (Arc::clone(&self.field), text.as_str());
-        match terms.len() {
-            1 => Query::matches(field, text).boost(self.weight).into(),
-            _ => Query::phrase(field, text).boost(self.weight).into(),
+    /// The rules that a text is read by, and for which positions, as long as what they stand for is not too much beside the text
+    /// itself.
+    fn used(&self, terms: &[Term], mut cost: Cost) -> Vec<(&Rule, Range<usize>)> {
+        let (mut used, mut at) = (Vec::new(), 0);
+        while at < terms.len() {
+            let Some((rule, end)) = self.longest_at(terms, at) else {
+                at += 1;
+                continue;
+            };
+            if cost.take(rule) {
+                used.push((rule, at..end));
+            }
+            at = end;
+        }
+        used
+    }
+
+    fn other(&self, words: &Words, weight: f32) -> Query {
+        let (field, text) = (Arc::clone(&self.field), words.text.as_str());
+        match words.terms.len() {
+            1 => Query::matches(field, text).boost(weight).into(),
+            _ => Query::phrase(field, text).boost(weight).into(),
         }
     }
 
     /// The rule of the most words that stand here one behind the other, and where they end.
-    fn longest_at(&self, terms: &[String], at: usize) -> Option<(&Rule, usize)> {
+    fn longest_at(&self, terms: &[Term], at: usize) -> Option<(&Rule, usize)> {
         let most = terms.len().min(at + self.longest);
         (at + 1..=most).rev().find_map(|end| self.rules.get(&terms[at..end]).map(|rule| (rule, end)))
     }
@@ -199,16 +273,19 @@ impl Synonyms {
     }
 
     /// The alternatives of one side as the field has them.
-    fn side(&self, side: &[String]) -> Result<Vec<Words>, String> {
+    fn side(&self, side: &[String]) -> Result<Vec<Arc<Words>>, String> {
         if side.len() > Self::MAX_ALTERNATIVES {
             return Err(format!("{} that mean the same; the limit is {}", side.len(), Self::MAX_ALTERNATIVES));
         }
-        side.iter().map(|text| self.words(text.trim())).collect()
+        side.iter().map(|text| self.words(text.trim()).map(Arc::new)).collect()
     }
 
     fn words(&self, text: &str) -> Result<Words, String> {
+        if text.len() > Self::MAX_TEXT {
+            return Err(format!("{} bytes in one; the limit is {}", text.len(), Self::MAX_TEXT));
+        }
         let tokens = self.analyzer.tokens(text);
-        if tokens.is_empty() {
+        if tokens.iter().all(|token| token.text.is_empty()) {
             return Err(
                 "there is nothing, or nothing that the field can be searched for, where words are to be".to_owned()
             );
@@ -217,24 +294,32 @@ impl Synonyms {
         if terms.len() > Self::MAX_WORDS {
             return Err(format!("{} words in one; the limit is {}", terms.len(), Self::MAX_WORDS));
         }
-        Ok(Words { text: text.to_owned(), terms })
+        Ok(Words { text: text.to_owned(), terms: terms.into() })
     }
 
     /// Lets words stand for others, or among them for themselves.
-    fn join(&mut self, words: &Words, others: &[Words]) -> Result<(), String> {
-        let rule = self.rules.entry(words.terms.clone()).or_default();
+    fn join(&mut self, words: &Words, others: &[Arc<Words>]) -> Result<(), String> {
+        let rule = self.rules.entry(Arc::clone(&words.terms)).or_default();
         let before = rule.others.len();
         for other in others {
             if other.terms == words.terms {
                 rule.keeps = true;
             } else if !rule.others.iter().any(|known| known.terms == other.terms) {
-                rule.others.push(other.clone());
+                rule.others.push(Arc::clone(other));
+                rule.cost.add(Cost::of(other));
             }
         }
         if rule.others.len() > Self::MAX_ALTERNATIVES {
             return Err(format!(
                 "words with more than {} synonyms, together with rules before",
                 Self::MAX_ALTERNATIVES
+            ));
+        }
+        let in_all = rule.cost.clauses - rule.others.len();
+        if in_all > Self::MAX_SYNONYM_WORDS {
+            return Err(format!(
+                "words with synonyms of {in_all} words in all, together with rules before; the limit is {}",
+                Self::MAX_SYNONYM_WORDS
             ));
         }
         self.pairs += rule.others.len() - before;
@@ -246,12 +331,12 @@ impl Synonyms {
     }
 }
 
-/// The term at each position from the first token to the last; an empty one where the field has none of a word.
-fn by_position(tokens: &[Token]) -> Vec<String> {
+/// The term at each position from the first token to the last.
+fn by_position(tokens: &[Token]) -> Vec<Term> {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return Vec::new() };
-    let mut terms = vec![String::new(); (last.position - first.position) as usize + 1];
+    let mut terms = vec![None; (last.position - first.position) as usize + 1];
     for token in tokens {
-        terms[(token.position - first.position) as usize].clone_from(&token.text);
+        terms[(token.position - first.position) as usize] = Some(token.text.clone());
     }
     terms
 }
@@ -286,98 +371,4 @@ fn sides(line: &str) -> Vec<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use statehouse_core::ErrorKind;
-
-    use super::Synonyms;
-    use crate::analysis::{Analyzer, Stemmer};
-    use crate::{Field, MAX_CLAUSES, Operator, Query, Schema, SearchRequest};
-
-    fn schema() -> Schema {
-        let stops = Analyzer::standard().lowercase().stop_words(["of", "the", "my"]).stem(Stemmer::Porter2);
-        let builder = Schema::builder().analyzer("stops", stops).field(Field::text("title").analyzed_by("stops"));
-        builder.field(Field::keyword("code")).field(Field::text("kept").not_indexed()).build().unwrap()
-    }
-
-    fn parse(rules: &str) -> statehouse_core::Result<Synonyms> {
-        Synonyms::parse(&schema(), "title", rules)
-    }
-
-    #[test]
-    fn what_is_no_rule_is_refused_by_its_line() {
-        let many = vec!["a"; 65].join(",");
-        let spread: String = (0..65).map(|n| format!("a => b{n}\n")).collect();
-        let long = ["word"; 9].join(" ") + ", b";
-        for (rules, line) in [
-            ("a, b\nc", 2),
-            ("a,", 1),
-            ("=> a", 1),
-            ("# none\n\n a => ", 3),
-            ("a => b => c", 1),
-            ("a, of", 1),
-            ("?, b", 1),
-            (&many, 1),
-            (&spread, 65),
-            (&long, 1),
-        ] {
-            let error = parse(rules).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{rules}");
-            assert!(error.message().starts_with(&format!("line {line} ")), "{rules}: {error}");
-            assert_eq!(error.key(), Some("title"));
-        }
-        let side = |n: usize| (0..64).map(|at| format!("w{n}x{at}")).collect::<Vec<_>>().join(",");
-        let pairs: String = (0..25).map(|n| format!("{}\n", side(n))).collect();
-        assert!(parse(&pairs).unwrap_err().message().starts_with("line 25 "));
-        let long = "a, b\n".repeat(Synonyms::MAX_BYTES / 5 + 1);
-        assert_eq!(parse(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
-        parse(&"a, b\n".repeat(1_000)).unwrap();
-    }
-
-    #[test]
-    fn fields_that_have_no_such_words_are_refused() {
-        for (field, kind) in
-            [("code", ErrorKind::Unsupported), ("kept", ErrorKind::Unsupported), ("nothing", ErrorKind::InvalidInput)]
-        {
-            assert_eq!(Synonyms::parse(&schema(), field, "a, b").unwrap_err().kind(), kind, "{field}");
-        }
-    }
-
-    #[test]
-    fn a_text_is_a_query_of_its_parts() {
-        let synonyms = parse("hearts attack, mi\n1\\,5 mg => dose").unwrap().with_weight(0.5);
-        let query = |text: &str, operator| synonyms.matches(text, operator).unwrap();
-        let all = |text: &str| Query::matches("title", text).operator(Operator::And);
-        let group =
-            Query::dis_max([Query::from(all("Heart attacks")), Query::matches("title", "mi").boost(0.5).into()]);
-        let whole = Query::bool().must(all("an acute")).must(group).must(all("today"));
-        assert_eq!(query("an acute Heart attacks, today!", Operator::And), whole.into());
-        let phrase = Query::dis_max([
-            Query::from(Query::matches("title", "MI")),
-            Query::phrase("title", "hearts attack").boost(0.5).into(),
-        ]);
-        assert_eq!(query("MI", Operator::Or), Query::bool().should(phrase).into());
-        // Words that the field has not are words between.
-        assert_eq!(query("heart of attack", Operator::Or), Query::matches("title", "heart of attack").into());
-        let held = parse("disease of the heart, cardiopathy").unwrap();
-        let group =
-            |typed: &str| Query::dis_max([Query::matches("title", typed), Query::matches("title", "cardiopathy")]);
-        let found = held.matches("Of diseases of my hearts of", Operator::Or).unwrap();
-        assert_eq!(found, Query::bool().should(group("diseases of my hearts")).into());
-        assert_eq!(
-            held.matches("disease heart", Operator::Or).unwrap(),
-            Query::matches("title", "disease heart").into()
-        );
-        let replaced = Query::dis_max([Query::from(Query::matches("title", "dose").boost(0.5))]);
-        assert_eq!(query("1,5 mg", Operator::Or), Query::bool().should(replaced).into());
-    }
-
-    #[test]
-    fn texts_that_stand_for_too_much_are_refused() {
-        let synonyms = parse(&(0..64).map(|n| format!("w{n}")).collect::<Vec<_>>().join(",")).unwrap();
-        assert_eq!(synonyms.matches(&"w1".repeat(5_001), Operator::Or).unwrap_err().kind(), ErrorKind::InvalidInput);
-        let few = SearchRequest::new(synonyms.matches(&"w1 ".repeat(7), Operator::Or).unwrap());
-        schema().check_request(&few).unwrap();
-        let many = SearchRequest::new(synonyms.matches(&"w1 ".repeat(MAX_CLAUSES / 64), Operator::Or).unwrap());
-        assert_eq!(schema().check_request(&many).unwrap_err().kind(), ErrorKind::InvalidInput);
-    }
-}
+mod tests;

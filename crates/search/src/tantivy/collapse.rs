@@ -11,7 +11,11 @@ use super::found::Found;
 use super::numbers::{Block, Numbers};
 use super::snapshot::{Segment, Snapshot};
 use crate::request::several_values;
+use crate::work::Stop;
 use crate::{FieldKind, SearchRequest};
+
+/// How many names to look up before asking whether the work is in vain.
+const STRETCH: usize = 1_024;
 
 /// The field by which hits are collapsed.
 #[derive(Clone, Copy)]
@@ -44,8 +48,8 @@ impl Collapse {
     }
 
     /// Of hits in order, the first of each group.
-    pub(super) fn firsts(self, snapshot: &Snapshot, found: &mut Vec<Found>) -> Result<()> {
-        let names = if self.has_texts { self.names(snapshot, found)? } else { HashMap::new() };
+    pub(super) fn firsts(self, snapshot: &Snapshot, found: &mut Vec<Found>, stop: &Stop) -> Result<()> {
+        let names = if self.has_texts { self.names(snapshot, found, stop)? } else { HashMap::new() };
         let mut seen = HashSet::with_capacity(found.len());
         found.retain(|hit| {
             let group = hit.group.map(|number| match names.get(&(hit.segment, number)) {
@@ -58,21 +62,24 @@ impl Collapse {
     }
 
     /// What the ordinals of the groups stand for, by their segments.
-    fn names(self, snapshot: &Snapshot, found: &[Found]) -> Result<HashMap<(usize, u64), Vec<u8>>> {
+    fn names(self, snapshot: &Snapshot, found: &[Found], stop: &Stop) -> Result<HashMap<(usize, u64), Vec<u8>>> {
         let mut names = HashMap::with_capacity(found.len());
-        for (at, segment) in snapshot.segments.iter().enumerate() {
+        let mut groups = vec![Vec::new(); snapshot.segments.len()];
+        found.iter().for_each(|hit| groups[hit.segment].extend(hit.group));
+        for ((at, segment), mut ordinals) in snapshot.segments.iter().enumerate().zip(groups) {
             let Some(texts) = self.texts(segment)? else { continue };
-            let mut ordinals: Vec<_> =
-                found.iter().filter(|hit| hit.segment == at).filter_map(|hit| hit.group).collect();
             ordinals.sort_unstable();
             ordinals.dedup();
-            let mut next = ordinals.iter();
-            let name = |text: &[u8]| {
-                if let Some(ordinal) = next.next() {
-                    names.insert((at, *ordinal), text.to_vec());
-                }
-            };
-            texts.dictionary().sorted_ords_to_term_cb(&ordinals, name).map_err(map_io)?;
+            for ordinals in ordinals.chunks(STRETCH) {
+                stop.check()?;
+                let mut next = ordinals.iter();
+                let name = |text: &[u8]| {
+                    if let Some(ordinal) = next.next() {
+                        names.insert((at, *ordinal), text.to_vec());
+                    }
+                };
+                texts.dictionary().sorted_ords_to_term_cb(ordinals, name).map_err(map_io)?;
+            }
         }
         Ok(names)
     }

@@ -87,8 +87,8 @@ pub(super) fn top(
     });
     // A group may be found in every segment, so whatever was found may be among the first once others are left out.
     let settled = if collapse.is_some() { found.len() } else { size };
-    settle_ties(snapshot, &mut found, sort, settled)?;
-    collapse.map_or(Ok(()), |collapse| collapse.firsts(snapshot, &mut found))?;
+    settle_ties(snapshot, &mut found, (sort, settled), stop)?;
+    collapse.map_or(Ok(()), |collapse| collapse.firsts(snapshot, &mut found, stop))?;
     found.truncate(size);
     Ok((total, found))
 }
@@ -128,14 +128,22 @@ fn matches(scorer: &mut Box<dyn Scorer>, doc: DocId) -> bool {
 
 /// Puts hits of several segments that are equal otherwise into the order of their ids. An id is looked up only here:
 /// that takes longer than to find the hit.
-fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: usize) -> Result<()> {
+pub(super) fn settle_ties(
+    snapshot: &Snapshot,
+    found: &mut [Found],
+    (sort, size): (&[Sort], usize),
+    stop: &Stop,
+) -> Result<()> {
     let mut start = 0;
     while start < found.len().min(size) {
         let first = &found[start];
         let end = start + found[start..].iter().take_while(|other| first.rank(other, sort).is_eq()).count();
         let tie = &mut found[start..end];
         if tie.first().map(|found| found.segment) != tie.last().map(|found| found.segment) {
-            for found in &mut *tie {
+            for (at, found) in tie.iter_mut().enumerate() {
+                if at % LOOK_UPS == 0 {
+                    stop.check()?;
+                }
                 found.id = Some(snapshot.segments[found.segment].id(found.ordinal)?);
             }
             tie.sort_by(|a, b| a.id.cmp(&b.id));
@@ -144,6 +152,9 @@ fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: us
     }
     Ok(())
 }
+
+/// How many ids to look up before asking whether the work is in vain.
+const LOOK_UPS: usize = 1_024;
 
 /// How many documents to go through before asking whether the work is in vain.
 const STRETCH: DocId = 1 << 16;

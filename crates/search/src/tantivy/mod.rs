@@ -203,6 +203,7 @@ impl TantivyIndex {
             capability::LIVE_STATISTICS,
             capability::POINT_IN_TIME,
             capability::SUGGEST,
+            capability::COLLAPSE,
         ];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let queued = Queued::new(config.commit_interval);

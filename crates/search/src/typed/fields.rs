@@ -131,6 +131,47 @@ impl<V: FieldValue> From<ValueField<V>> for Facet {
     }
 }
 
+/// A field that hits can be [collapsed](crate::Search::collapse) by: of keywords or numbers, and not of truth values or dates.
+///
+/// ```compile_fail
+/// use statehouse_search::{CollapseField, ValueField};
+///
+/// fn by(field: impl CollapseField) {}
+/// by(ValueField::<bool>::new("leaf"));
+/// ```
+pub trait CollapseField: sealed::Sealed {
+    /// What it is called.
+    fn into_name(self) -> Arc<str>;
+}
+
+mod sealed {
+    /// Keeps others from saying that a field is what it is not.
+    #[expect(unnameable_types, reason = "that is what it is for")]
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for KeywordField {}
+
+impl CollapseField for KeywordField {
+    fn into_name(self) -> Arc<str> {
+        self.0
+    }
+}
+
+macro_rules! collapse_field {
+    ($($number:ty),*) => {$(
+        impl sealed::Sealed for ValueField<$number> {}
+
+        impl CollapseField for ValueField<$number> {
+            fn into_name(self) -> Arc<str> {
+                self.name
+            }
+        }
+    )*};
+}
+
+collapse_field!(i64, i32, u64, u32, f64);
+
 impl KeywordField {
     /// The field of this name.
     #[must_use]

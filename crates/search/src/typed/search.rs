@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
+use super::fields::CollapseField;
 use super::found::Found;
 use super::hits::DocumentHits;
 use crate::cursor::Cursor;
@@ -138,9 +139,10 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
-    /// Of the hits with the same value of this field only the first, as [`SearchRequest::with_collapse`].
-    pub fn collapse(mut self, field: impl Into<Facet>) -> Self {
-        self.request = self.request.with_collapse(field.into().field);
+    /// Of the hits with the same value of this field only the first, as [`SearchRequest::with_collapse`]: a sortable one of
+    /// keywords or numbers.
+    pub fn collapse(mut self, field: impl CollapseField) -> Self {
+        self.request = self.request.with_collapse(field.into_name());
         self
     }
 
@@ -154,7 +156,8 @@ impl<'i, D: Document> Search<'i, D> {
     /// nothing here; the deadline is that of each page.
     ///
     /// # Errors
-    /// What the backend says; `InvalidInput` with [`skip`](Self::skip), or if something is counted.
+    /// What the backend says; `InvalidInput` with [`skip`](Self::skip), or if something is counted; `Unsupported` with
+    /// [`collapse`](Self::collapse).
     pub async fn hits(self) -> Result<DocumentHits<D>> {
         self.hits_with(HitsOptions::default()).await
     }

@@ -387,7 +387,7 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
         let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|at| words[at].as_str());
         let rules = format!("{a}, {b} of {c}, {d}\n{e} => {f}, {b}\n{a} {e} => {c}, {a} {e}");
         let synonyms = Synonyms::parse(&schema(), "title", &rules).unwrap();
-        let synonyms = if r.below(2) == 0 { synonyms.with_weight(0.3) } else { synonyms };
+        let synonyms = if r.below(2) == 0 { synonyms.with_weight(0.3).unwrap() } else { synonyms };
         let operator = if r.below(3) == 0 { Operator::And } else { Operator::Or };
         let text = [a, e, d, f].iter().take(1 + r.below(4)).copied().collect::<Vec<_>>().join(" ");
         found(synonyms.matches(&text, operator).unwrap())

@@ -41,6 +41,17 @@ async fn corrections_are_the_same_over_several_segments_and_shards() {
             embedded.bulk_with(operations(), now()).await.unwrap().check().unwrap();
             distributed.bulk_with(operations(), now()).await.unwrap().check().unwrap();
         }
+        // What was deleted counts nowhere, merged away or not.
+        let gone = || {
+            let gone = diagnoses
+                .iter()
+                .step_by(7)
+                .map(|one| Operation::Delete { id: corpus::record(one).id().clone(), version: None });
+            gone.collect::<Vec<_>>()
+        };
+        let now = || BulkOptions::default().with_refresh(Refresh::Now);
+        embedded.bulk_with(gone(), now()).await.unwrap().check().unwrap();
+        distributed.bulk_with(gone(), now()).await.unwrap().check().unwrap();
         let (words, mut random) = (Words::of(&diagnoses), Random::new(SEED));
         let mut corrected = 0;
         for _ in 0..rounds(150, 2_000) {
