@@ -1,17 +1,13 @@
 //! What somebody may have meant: words of a field in place of those that were typed.
 
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
-mod words;
+pub(crate) mod words;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
-#[cfg(any(feature = "opensearch", feature = "tantivy"))]
-pub(crate) use self::words::Words;
-#[cfg(feature = "opensearch")]
-pub(crate) use self::words::{Candidate, in_order};
 use crate::analysis::TokenFilter;
 use crate::limits::{MAX_QUERY_TEXT, at_most};
 use crate::{Field, Schema};

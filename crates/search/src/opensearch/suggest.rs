@@ -14,7 +14,7 @@ use super::client::{Call, SHORT_ANSWER};
 use super::error;
 use super::generations::Home;
 use super::search::Sharded;
-use crate::suggest::{Candidate, Words, in_order};
+use crate::suggest::words::{Candidate, Words, in_order};
 use crate::work::away;
 use crate::{SearchOptions, Suggest, Suggestion, Suggestions};
 
@@ -90,18 +90,20 @@ fn body(asked: &Suggest, terms: &[String]) -> Json {
         json!({ "text": text, "term": term })
     };
     let suggesters = terms.iter().enumerate().map(|(at, term)| (at.to_string(), suggester(term)));
-    let mut body = counts(terms.iter().map(|term| count(&asked.field, term)).collect());
+    let filters: Vec<_> = terms.iter().map(|term| count(&asked.field, term)).collect();
+    let mut body = counts(&filters);
     body["suggest"] = json!(suggesters.collect::<HashMap<_, _>>());
     body
 }
 
 fn count_body(field: &str, sought: &[Sought]) -> Json {
     let candidates = sought.iter().flat_map(|sought| &sought.candidates);
-    counts(candidates.map(|(_, candidate)| count(field, &candidate.text)).collect())
+    let filters: Vec<_> = candidates.map(|(_, candidate)| count(field, &candidate.text)).collect();
+    counts(&filters)
 }
 
 /// How many documents match each of these.
-fn counts(filters: Vec<Json>) -> Json {
+fn counts(filters: &[Json]) -> Json {
     json!({ "size": 0, "track_total_hits": false, "aggs": { "w": { "filters": { "filters": filters } } } })
 }
 

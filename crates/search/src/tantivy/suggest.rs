@@ -5,7 +5,7 @@ use statehouse_core::Result;
 use super::error::map_io;
 use super::expand::Similar;
 use super::snapshot::Snapshot;
-use crate::suggest::Words;
+use crate::suggest::words::Words;
 use crate::work::Stop;
 use crate::{Schema, Suggest, Suggestion, Suggestions};
 

@@ -55,6 +55,8 @@ use crate::{
 /// assert_eq!((second.total, second.hits.len()), (2, 1));
 /// assert_eq!(second.hits[0].highlight(Concept::title())[0].to_html("<b>", "</b>"), "Second <b>heart</b> attack");
 /// assert_eq!(second.facet(Concept::chapter())[0].count, 2);
+/// let of_each_chapter = concepts.query(Query::all()).collapse(Concept::chapter()).await?;
+/// assert_eq!((of_each_chapter.total, of_each_chapter.hits.len()), (2, 1));
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]

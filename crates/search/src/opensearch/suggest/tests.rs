@@ -1,7 +1,7 @@
 use statehouse_core::ErrorKind;
 
 use super::{COUNTED, RANKED, chosen, counted, ranked};
-use crate::suggest::Words;
+use crate::suggest::words::Words;
 use crate::{Field, Schema, Suggest, SuggestMode, Suggestions};
 
 fn option(text: &str, score: f32, freq: u64) -> String {
