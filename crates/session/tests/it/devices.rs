@@ -465,7 +465,7 @@ async fn a_deletion_that_is_repeated_has_one_deadline() {
     let (server, namespace) = (RedisServer::start().await, random_namespace());
     let store = open_redis(&server.url(), &namespace).await;
     let (token, _) = somebodys(&store).await;
-    server.command(&["CLIENT", "PAUSE", "7000", "WRITE"]).await.unwrap();
+    server.command(&["CLIENT", "PAUSE", "5000", "WRITE"]).await.unwrap();
     let options = DeleteOptions::default().with_deadline(Duration::from_secs(4));
     let late = store.delete_with(&token.key(), Authority::Application, options).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::OutcomeUnknown, "{late}");
