@@ -76,39 +76,40 @@ impl Shelf {
         if let Some(unreadable) = &set.unreadable {
             return Err(unreadable.refused());
         }
-        let is_same = |beside: &Generation| {
-            beside.serves(wanted)
-                && are_its_names(
-                    (set.live.number, &set.live.notes.renamed),
-                    (beside.number, &beside.notes.renamed),
-                    &renamed,
-                )
-        };
-        let anew =
-            from_rows && set.beside.as_ref().is_some_and(|beside| beside.holds_what_is_no_row() && is_same(beside));
+        let anew = from_rows
+            && set
+                .beside
+                .as_ref()
+                .is_some_and(|beside| beside.holds_what_is_no_row() && is_begun(&set.live, beside, wanted, &renamed));
         if let Some(beside) = set.beside.take_if(|_| anew) {
             // What it has of rows may be older than those that come, and nothing says so; what was copied is none of them.
             self.take_out(beside.number, &set)?;
             self.clear(beside.number, Some(&beside.client));
         }
         if let Some(beside) = &set.beside {
-            if beside.serves(wanted)
-                && are_its_names(
-                    (set.live.number, &set.live.notes.renamed),
-                    (beside.number, &beside.notes.renamed),
-                    &renamed,
-                )
-            {
+            if is_begun(&set.live, beside, wanted, &renamed) {
                 return Ok((beside.number, beside.filled_by.join(&self.epoch)));
             }
             let message = format!("generation {} stands beside the live one: drop it first", beside.number);
             return Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND));
         }
         check_renamed(&set.live.client.mapping.schema, wanted, &renamed)?;
-        let notes = Notes { filling: true, renamed };
+        let rows = Arc::new(FromRows::new(from_rows, false));
+        let begun = Generation { rows, ..self.make(&set.live, wanted, Notes { filling: true, renamed })? };
+        let number = begun.number;
+        let filler = begun.filled_by.join(&self.epoch);
+        set.beside = Some(begun);
+        self.publish(&set)?;
+        self.replace(set);
+        tracing::info!(name: "search.generation_begun", generation = number, "a generation of the index is begun");
+        Ok((number, filler))
+    }
+
+    /// An empty generation that knows what was deleted from the live one.
+    fn make(&self, live: &Generation, wanted: &Arc<Schema>, notes: Notes) -> Result<Generation> {
         let dropped = self.dropped.load(Ordering::Acquire);
         let (number, storage) = match self.folder() {
-            None => (set.live.number.max(dropped) + 1, Storage::Memory(RamDirectory::create())),
+            None => (live.number.max(dropped) + 1, Storage::Memory(RamDirectory::create())),
             Some(generations) => {
                 let generations = generations.as_ref().ok_or_else(closed)?;
                 let number = generations.begin(dropped)?;
@@ -119,15 +120,8 @@ impl Shelf {
         };
         let opened = folder::create(storage, Arc::clone(wanted))?;
         let client = Client::open(&self.config, opened, self.folder.clone())?;
-        client.adopt_deletes_of(&set.live.client)?;
-        let rows = Arc::new(FromRows::new(from_rows, false));
-        let begun = Generation { notes: Arc::new(notes), rows, ..Generation::new(number, client) };
-        let filler = begun.filled_by.join(&self.epoch);
-        set.beside = Some(begun);
-        self.publish(&set)?;
-        self.replace(set);
-        tracing::info!(name: "search.generation_begun", generation = number, "a generation of the index is begun");
-        Ok((number, filler))
+        client.adopt_deletes_of(&live.client)?;
+        Ok(Generation { notes: Arc::new(notes), ..Generation::new(number, client) })
     }
 
     pub(in super::super) fn scan(&self, scan: &Scan, stop: &Stop) -> Result<Vec<(DocumentId, u64)>> {
@@ -268,4 +262,10 @@ impl Read {
 
 fn compared((live, beside): (&Generation, &Generation), read: &Read, stop: &Stop) -> Result<Compared> {
     Ok(Compared { live: read.now(&live.client, stop)?, beside: read.now(&beside.client, stop)? })
+}
+
+/// Whether it was begun for this schema with these names.
+fn is_begun(live: &Generation, beside: &Generation, wanted: &Schema, renamed: &[(String, String)]) -> bool {
+    let (of_live, of_beside) = (&live.notes.renamed, &beside.notes.renamed);
+    beside.serves(wanted) && are_its_names((live.number, of_live), (beside.number, of_beside), renamed)
 }
