@@ -12,7 +12,7 @@ use statehouse_search::{
 use statehouse_testkit::{FaultProxy, timed_fairly};
 use tokio::sync::Semaphore;
 
-use super::{Fault, IMPATIENT, MENDED, PATIENT, SLACK, Scratch, allowed_of, config};
+use super::{Fault, IMPATIENT, MENDED, PATIENT, SLACK, Scratch, allowed_of, config, tell};
 use crate::changed::{document, new_schema, old_schema};
 use crate::opensearch::reindex::sweep;
 
@@ -200,13 +200,5 @@ async fn whatever_step_of_a_reindex_the_network_fails_in_the_next_one_ends_it() 
             })
         })
         .collect();
-    let (mut wrong, mut told) = (Vec::new(), String::from("\nfault          step       outcome          took\n"));
-    for cell in cells {
-        match cell.await.unwrap() {
-            Ok(line) => told.push_str(&(line + "\n")),
-            Err(line) => wrong.push(line),
-        }
-    }
-    crate::report(&told);
-    assert!(wrong.is_empty(), "{}\nof\n{told}", wrong.join("\n"));
+    tell(cells, "fault          step       outcome          took").await;
 }

@@ -13,6 +13,7 @@ use statehouse_search::{
 };
 use statehouse_testkit::{Direction, FaultProxy, timed_fairly};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::{Scratch, config, fresh_name, impatient, own_node, schema};
 use verbs::{Given, VERBS, Verb, long, run};
@@ -222,6 +223,19 @@ async fn fill(index: &OpenSearchIndex) {
     index.bulk_with(all, now).await.unwrap().check().unwrap();
 }
 
+/// Prints what became of each cell, below this line. Those that are wrong fail the test.
+async fn tell(cells: Vec<JoinHandle<Result<String, String>>>, head: &str) {
+    let (mut wrong, mut told) = (Vec::new(), format!("\n{head}\n"));
+    for cell in cells {
+        match cell.await.unwrap() {
+            Ok(line) => told.push_str(&(line + "\n")),
+            Err(line) => wrong.push(line),
+        }
+    }
+    crate::report(&told);
+    assert!(wrong.is_empty(), "{}\nof\n{told}", wrong.join("\n"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_fault_of_the_network_has_an_outcome_and_a_time_on_every_verb() {
     let table = Arc::new(Table::new().await);
@@ -237,16 +251,7 @@ async fn every_fault_of_the_network_has_an_outcome_and_a_time_on_every_verb() {
             })
         })
         .collect();
-    let (mut wrong, mut told) =
-        (Vec::new(), String::from("\nfault          verb              outcome          took\n"));
-    for cell in cells {
-        match cell.await.unwrap() {
-            Ok(line) => told.push_str(&(line + "\n")),
-            Err(line) => wrong.push(line),
-        }
-    }
-    crate::report(&told);
-    assert!(wrong.is_empty(), "{}\nof\n{told}", wrong.join("\n"));
+    tell(cells, "fault          verb              outcome          took").await;
     Arc::into_inner(table).unwrap().delete().await;
 }
 
