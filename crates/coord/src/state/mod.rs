@@ -151,7 +151,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             self.store.raise_with(fence, RaiseOptions::default()).await?;
         }
         let id = WriteId::generate()?;
-        let mut current = self.store.get(key).await?;
+        let (mut current, mut in_doubt) = (self.store.get(key).await?, None);
         durable(&*self.store)?;
         for tried in 1..=TRIES {
             let before = current.as_ref().map(|record| Kept::decode(&record.value)).transpose()?;
@@ -169,18 +169,24 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
                 Ok(PutOutcome::Conflict(found)) => current = found,
                 Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                     let Ok(found) = self.store.get(key).await else { return Err(error) };
-                    current = found;
-                    match made(current.as_ref(), id, &next)? {
-                        Made::Yes(revision) => return Ok(Revised { revision, value }),
-                        Made::No => {}
-                        Made::Unknown => return Err(error),
-                    }
+                    (current, in_doubt) = (found, Some(error));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(in_doubt.unwrap_or(error)),
+            }
+            // A try before may be made as late as that: until something else is there than what it was to replace.
+            if let Some(error) = in_doubt.take() {
+                match made(current.as_ref(), id, &next)? {
+                    Made::Yes(revision) => return Ok(Revised { revision, value }),
+                    Made::No => {
+                        in_doubt = condition.holds(current.as_ref().map(|found| &found.version)).then_some(error)
+                    }
+                    Made::Unknown => return Err(error),
+                }
             }
             pause(usual, tried).await;
         }
-        Err(Error::new(ErrorKind::Unavailable, "others have updated this value all the time; it is not updated"))
+        let message = "others have updated this value all the time; it is not updated";
+        Err(in_doubt.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message)))
     }
 
     /// Waits until the value is at this revision or a later one, for so long at most: for whoever was told of a revision and

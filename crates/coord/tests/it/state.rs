@@ -1,12 +1,18 @@
 //! Shared state: no update is lost or made twice, whoever else updates and whatever answers are lost.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use statehouse_coord::{CoordStore, Coordination, FilesConfig, FilesCoordStore, LayeredCoordStore, MemoryCoordStore};
-use statehouse_core::ErrorKind;
+use async_trait::async_trait;
+use bytes::Bytes;
+use statehouse_coord::{
+    CoordKey, CoordStore, Coordination, FilesConfig, FilesCoordStore, GetOptions, LayeredCoordStore, MemoryCoordStore,
+    NowOptions, Page, PutOptions, PutOutcome, Record, RemoveOptions, RemoveOutcome, ScanOptions, WaitOptions,
+};
 use statehouse_core::layer::Faults;
+use statehouse_core::{Capabilities, Error, ErrorKind, Health, Result, Timestamp, Version};
 use statehouse_filestore::MemoryFileStore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -98,6 +104,79 @@ async fn a_revision_is_waited_for_and_changes_are_heard_of() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     state.update("a", |before| before.unwrap() + 1).await.unwrap();
     assert_eq!(timeout(LONG, next).await.unwrap().unwrap().value, 9);
+}
+
+/// A store of which the first put is on its way for so long that its writer gives it up, and is made as the next one comes; and somebody
+/// else updates the value then.
+#[derive(Debug)]
+struct Late {
+    inner: Arc<MemoryCoordStore>,
+    /// How often the put and its repetitions come to nothing that is known.
+    unknown: AtomicIsize,
+    first: Mutex<Option<(CoordKey, Bytes, PutOptions)>>,
+    others: Coordination,
+}
+
+#[async_trait]
+impl CoordStore for Late {
+    async fn get_with(&self, key: &CoordKey, options: GetOptions) -> Result<Option<Record>> {
+        self.inner.get_with(key, options).await
+    }
+
+    async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
+        if self.unknown.fetch_sub(1, Ordering::Relaxed) > 0 {
+            self.first.lock().unwrap().get_or_insert((key.clone(), value, options));
+            return Err(Error::new(ErrorKind::OutcomeUnknown, "it is on its way"));
+        }
+        let first = self.first.lock().unwrap().take();
+        if let Some((key, value, options)) = first {
+            assert!(self.inner.put_with(&key, value, options).await?.stored().is_some(), "it comes in time");
+            self.others.state::<u64>("counter").update("n", |before| before.unwrap_or_default() + 1).await?;
+        }
+        self.inner.put_with(key, value, options).await
+    }
+
+    async fn remove_with(&self, key: &CoordKey, version: Version, options: RemoveOptions) -> Result<RemoveOutcome> {
+        self.inner.remove_with(key, version, options).await
+    }
+
+    async fn scan_with(&self, options: ScanOptions) -> Result<Page> {
+        self.inner.scan_with(options).await
+    }
+
+    async fn now_with(&self, options: NowOptions) -> Result<Timestamp> {
+        self.inner.now_with(options).await
+    }
+
+    async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
+        self.inner.wait_with(key, seen, options).await;
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+}
+
+/// As a request to S3 that is slow: it was looked for, and was not there yet.
+#[tokio::test(start_paused = true)]
+async fn an_update_that_is_made_after_it_was_looked_for_is_made_once() {
+    for before in [0, 1] {
+        let inner = Arc::new(MemoryCoordStore::new());
+        let others = Coordination::new(Arc::clone(&inner) as _);
+        for _ in 0..before {
+            others.state::<u64>("counter").update("n", |_| 1).await.unwrap();
+        }
+        let late = Late { inner, unknown: AtomicIsize::new(4), first: Mutex::default(), others: others.clone() };
+        let counter = Coordination::new(Arc::new(late)).state::<u64>("counter");
+        let made = counter.update("n", |before| before.unwrap_or_default() + 1).await.unwrap();
+        assert_eq!((made.revision, made.value), (before + 1, before + 1));
+        let now = others.state::<u64>("counter").get("n").await.unwrap().unwrap();
+        assert_eq!((now.revision, now.value), (before + 2, before + 2), "one of each");
+    }
 }
 
 #[tokio::test]
