@@ -40,8 +40,11 @@ const IN_PLACE_OF: &[u8] = b"absent or ";
 /// What a script that writes answers: how it went, what it found, and the time.
 type Written = (u8, Option<Vec<u8>>, u64);
 
-/// What a scan answers: names, what is stored of each, and the time.
-type Scanned = (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>, u64);
+/// What a scan answers: names, what is stored of each, the time, and whether there are more names.
+type Scanned = (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>, u64, u8);
+
+/// The most bytes of a page, but for a record that is alone on it: a server puts it together while others wait.
+const PAGE: u64 = 4 << 20;
 
 /// The records of one namespace.
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ impl Wire {
     /// knows.
     pub(super) async fn put(&self, key: &CoordKey, value: Bytes, options: &PutOptions) -> Result<PutOutcome> {
         let record = Stored::new(options.id()?, options.time_to_live, value).encode();
+        self.redis.check_len(record.len())?;
         let script = if options.fence.is_some() { &PUT_FENCED } else { &PUT };
         let call = |repeats| {
             let on = match options.condition {
@@ -162,14 +166,15 @@ impl Wire {
         // No text has a byte 0xff.
         let to = [b"(", options.prefix.as_bytes(), b"\xff"].concat();
         let call = SCAN.key(self.index()).key(self.key("record:")).arg(from).arg(to).arg(options.limit);
-        let (names, found, now): Scanned = match call.run(&redis, Idempotence::Idempotent).await {
+        let call = call.arg(PAGE.min(self.redis.max_len()));
+        let (names, found, now, more): Scanned = match call.run(&redis, Idempotence::Idempotent).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => return Err(self.clear(&redis, error).await),
             answer => answer?,
         };
         if found.len() != names.len() {
             return Err(unexpected_answer());
         }
-        let last = names.last().filter(|_| names.len() == usize::from(options.limit));
+        let last = names.last().filter(|_| more == 1);
         let next = last.map(|name| PageToken::new(String::from_utf8_lossy(name)));
         let (mut page, mut gone) = (Page::new(Vec::new(), next), Vec::new());
         for (name, bytes) in names.into_iter().zip(found) {

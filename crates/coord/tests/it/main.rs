@@ -2,6 +2,7 @@
 
 mod away;
 mod beats;
+mod bounds;
 mod conformance;
 mod doubt;
 mod fencing;

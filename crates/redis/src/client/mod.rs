@@ -201,13 +201,18 @@ impl RedisClient {
     /// # Errors
     /// [`TooLarge`](ErrorKind::TooLarge) for what is above the limit, less 1 KiB for what is around a value.
     pub fn check_len(&self, bytes: usize) -> Result<()> {
-        let most = self.inner.max_answer.saturating_sub(AROUND);
-        if bytes as u64 <= most {
+        if bytes as u64 <= self.max_len() {
             return Ok(());
         }
         let message =
             format!("{bytes} bytes could not be read back: an answer may have {} (max_answer)", self.inner.max_answer);
         Err(Error::new(ErrorKind::TooLarge, message).with_backend("redis"))
+    }
+
+    /// The most bytes that [`check_len`](Self::check_len) lets through, and so of all parts of an answer together.
+    #[must_use]
+    pub fn max_len(&self) -> u64 {
+        self.inner.max_answer.saturating_sub(AROUND)
     }
 
     pub(crate) fn convert<T: FromRedisValue>(&self, value: Value) -> Result<T> {

@@ -144,6 +144,7 @@ async fn values_that_are_too_large_together_are_read_one_by_one() {
     let above = client.check_len(2 << 20).unwrap_err();
     assert_eq!(above.kind(), ErrorKind::TooLarge);
     client.check_len(1_000_000).unwrap();
+    assert_eq!(client.max_len(), (1 << 20) - (1 << 10));
     client.query::<()>(cmd("SETRANGE").arg("above").arg(2 << 20).arg("x"), YES).await.unwrap();
     assert_eq!(client.get(b"above").await.unwrap_err().kind(), ErrorKind::TooLarge);
     // It cost one of them, which is replaced.

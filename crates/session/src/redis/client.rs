@@ -138,6 +138,7 @@ impl Wire {
     ) -> Result<Created> {
         let place = new.principal.is_none().then(|| self.anonymous.take()).transpose()?;
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
+        self.redis.check_len(bytes.len())?;
         let (idle, absolute) = (whole_micros(new.idle_timeout), whole_micros(new.absolute_timeout));
         let call = match entry {
             None => CREATE.key(self.key(key)),
@@ -217,6 +218,8 @@ impl Wire {
     ) -> Result<Swapped> {
         let (mut options, id) = options.identified()?;
         let (next, lives) = stamped_over(base, next, id);
+        let bytes = next.encode()?;
+        self.redis.check_len(bytes.len())?;
         let script = match (entry, &options.fence) {
             (Some(_), _) => &SAVE_ENTERING,
             (None, Some(_)) => &SAVE_FENCED,
@@ -227,7 +230,7 @@ impl Wire {
         let (call, _) = call_known(script, self.key(next.key()), known);
         let call = if let Some(entry) = entry { entry.keys(call, is_known) } else { call };
         let version = base.record().version().get().to_le_bytes();
-        let call = call.arg(&version).arg(&next.encode()?[..]).arg(lives).arg(epoch);
+        let call = call.arg(&version).arg(&bytes[..]).arg(lives).arg(epoch);
         let call = call.arg(u8::from(options.ends_others));
         let call = match entry {
             Some(entry) => entry.args(call.arg(next.absolute_expiry().as_micros())).deadline(),

@@ -328,6 +328,41 @@ async fn what_is_remembered_of_deletions_makes_room_in_memory_and_on_disk() {
     deletions_make_room(&LocalSessionStore::open_with(config).await.unwrap(), 8).await;
 }
 
+/// Else each load of it would end the connection that others wait for answers on. Nobody else's session ends for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_could_not_be_read_back_from_redis_is_too_large_and_stays_as_it_was() {
+    let url = format!("{}?connections=1&max_answer=64KiB", RedisServer::shared().await.url());
+    let (store, who) = (crate::open_redis(&url, &random_namespace()).await, Principal::new("u42").unwrap());
+    let (anonymous, _user) = (create(&store).await, log_in(&store).await.unwrap());
+    let base = store.load(&anonymous.key()).await.unwrap().found().unwrap();
+    let attribute = Attribute::encode(&"x".repeat(64 << 10)).unwrap();
+    let large = Delta::new().with_set(AttributeName::new("a").unwrap(), attribute);
+    let token = Token::generate().unwrap();
+    let next = anonymous.with_new_verifier().unwrap().verifier_hash();
+    for limit in [None, Some(Limit::evict_oldest(1))] {
+        let (mut rotation, mut login) = (Rotation::login(next, who.clone()), new(&token).with_principal(who.clone()));
+        if let Some(limit) = limit {
+            (rotation, login) = (rotation.with_limit(limit), login.with_limit(limit));
+        }
+        let login = login.with_attributes(large.apply(&Attributes::new()).unwrap());
+        let errors = [
+            store.create(&token.key(), &login).await.map(drop).unwrap_err(),
+            store.rotate(&base, Authority::Application, &rotation, &large).await.map(drop).unwrap_err(),
+            store.save(&base, Authority::Application, &large).await.map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::TooLarge, Retry::Never), "{error:?}");
+            assert!(error.to_string().contains("max_answer"), "{error}");
+        }
+        assert!(!is_there(&store, &token.key()).await);
+        assert_eq!(store.list(&who).await.unwrap().len(), 1);
+    }
+    let now = store.load(&anonymous.key()).await.unwrap().found().unwrap();
+    assert_eq!(now.record().version(), base.record().version());
+    let small = Delta::new().with_set(AttributeName::new("a").unwrap(), Attribute::encode(&"x").unwrap());
+    assert!(matches!(store.save(&now, Authority::Application, &small).await.unwrap(), Saved::Applied(_)));
+}
+
 /// A login that fits nowhere ends nobody's session, and of a full store the session that makes room for it is enough.
 async fn the_oldest_ends_for_what_is_stored_only(store: &dyn SessionStore) {
     let (who, limit) = (Principal::new("u42").unwrap(), Limit::evict_oldest(3));

@@ -1,24 +1,30 @@
 -- KEYS: the index of the namespace, and what the names of records stand behind, whose keys are in this slot, too. ARGV: the
--- least and the greatest name, and how many are looked at. Answers their names, what is stored of each, nothing at all for
--- another type, and the time.
+-- least and the greatest name, how many are looked at, and how many bytes a page has, unless its first record has more. Answers
+-- their names, what is stored of each, nothing at all for another type, the time, and 1 if there may be more names.
 local names = redis.pcall('ZRANGEBYLEX', KEYS[1], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
 if names.err then
   return names
 end
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-if #names == 0 then
-  return {names, names, now}
-end
-local keys = {}
+local found, left = {}, tonumber(ARGV[4])
 for at = 1, #names do
-  keys[at] = KEYS[2] .. names[at]
-end
-local found = redis.call('MGET', unpack(keys))
-for at = 1, #keys do
-  -- One of another type is there all the same.
-  if not found[at] and redis.call('EXISTS', keys[at]) == 1 then
-    found[at] = ''
+  local record = redis.pcall('GET', KEYS[2] .. names[at])
+  if type(record) == 'table' then
+    if not string.find(record.err, 'WRONGTYPE', 1, true) then
+      return record
+    end
+    -- One of another type is there all the same.
+    record = ''
   end
+  -- And what a reader counts for two elements, with their lengths.
+  left = left - #names[at] - (record and #record or 0) - 160
+  if left < 0 and at > 1 then
+    break
+  end
+  found[at] = record
 end
-return {names, found, now}
+local more = (#found < #names or #names == tonumber(ARGV[3])) and 1 or 0
+for at = #names, #found + 1, -1 do
+  names[at] = nil
+end
+return {names, found, time[1] * 1000000 + time[2], more}
