@@ -2,27 +2,27 @@
 
 use statehouse_core::{Error, ErrorKind};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
 use crate::key::CoordKey;
+use crate::term::Term;
 
-/// Until when something is held, as its holder itself knows; and what else it knows of it, such as a version.
+/// For how long something is held, as its holder itself knows; and what else it knows of it, such as a version.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease<K = ()> {
-    /// Counted from when the request was sent that was answered last, so that the store's is never earlier.
-    pub(crate) deadline: Instant,
+    /// Counted from when the request was sent that was answered last, so that the store's is never over earlier.
+    pub(crate) term: Term,
     pub(crate) known: K,
     /// Somebody else has it, or nobody.
     pub(crate) is_over: bool,
 }
 
 impl<K> Lease<K> {
-    pub(crate) const fn new(deadline: Instant, known: K) -> Self {
-        Self { deadline, known, is_over: false }
+    pub(crate) const fn new(term: Term, known: K) -> Self {
+        Self { term, known, is_over: false }
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        !self.is_over && Instant::now() < self.deadline
+        !self.is_over && !self.term.is_over()
     }
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn lost_before(operation: &'static str, key: &CoordKey) -> Error {
     Error::new(ErrorKind::Conflict, message).with_operation(operation).with_key(key)
 }
 
-/// Returns when it is no longer held, by the clock of this process if nothing else says so.
+/// Returns when it is no longer held, by the clocks of this machine if nothing else says so.
 pub(crate) async fn lost<K: Copy>(mut lease: watch::Receiver<Lease<K>>) {
     loop {
         let now = *lease.borrow_and_update();
@@ -40,11 +40,12 @@ pub(crate) async fn lost<K: Copy>(mut lease: watch::Receiver<Lease<K>>) {
             return;
         }
         tokio::select! {
-            () = sleep_until(now.deadline) => {}
+            biased;
+            () = now.term.over() => {}
             changed = lease.changed() => {
                 // Whoever keeps it has ended: it will not be renewed.
                 if changed.is_err() {
-                    return sleep_until(now.deadline).await;
+                    return now.term.over().await;
                 }
             }
         }

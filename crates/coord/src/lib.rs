@@ -89,13 +89,14 @@
 //! | [`Epoch`]: the format that is written | never falls | never falls | may fall in a failover that lost the record: who knew the higher one goes on with it |
 //! | [`Permits`]: more than so many at once | never | not there | never while one primary keeps its data; after a failover that lost it, until the leases are over |
 //! | [`RateLimiter`], [`Counter`] | exact | not there | exact while one primary keeps its data |
-//! | [`Broadcast`] | heard by all, or [`Resync`](News::Resync) | not there | the same; of a loss between the nodes of a cluster, with the next message |
+//! | [`Broadcast`] | heard by all, or [`Resync`](News::Resync) | not there | the same; of a loss between the nodes of a cluster, within two seconds |
 //!
 //! A store that replicas share and that does not keep what it was told is refused: Redis needs `appendonly yes` and
 //! `maxmemory-policy noeviction`.
 //!
 //! **Processes that stop.** A process that is paused or starved, or a machine that is suspended, may go on after its lease is
-//! over and another holder is at work. [`Guard::run`] drops the work before it takes another step, but a request that was sent
+//! over and another holder is at work. [`Guard::run`] drops the work before it takes another step (what a machine has slept through,
+//! its wall clock tells), but a request that was sent
 //! before the pause may still arrive after it. Where that would do harm, the write is [fenced](Lock::guards): the store then
 //! refuses what comes with a lower token than its lock's last holder has. What each store promises of that, and where it ends,
 //! is in [`guarantees`]. What keeps no marks, such as a database of the application's own, is sent the token, and keeps the
@@ -126,6 +127,8 @@ mod connect;
 mod coordination;
 mod counter;
 mod files;
+#[cfg(feature = "redis")]
+mod full;
 pub mod guarantees;
 mod handles;
 mod hashed;
@@ -152,6 +155,9 @@ mod settled;
 pub mod signals;
 mod single_use;
 mod state;
+#[cfg(test)]
+mod suspended;
+mod term;
 mod transfer;
 #[cfg(feature = "tower")]
 mod trouble;

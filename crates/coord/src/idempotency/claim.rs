@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use http_body::Body;
 use statehouse_core::policy::Backoff;
 use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::answer::Refusal;
 use super::body::{Fit, IdempotencyBody};
@@ -24,6 +24,7 @@ use crate::options::PutOptions;
 use crate::outcome::PutOutcome;
 use crate::record::{Record, WriteId};
 use crate::settled::put_settled;
+use crate::term::{Moment, Term};
 
 /// The pauses before a store that is away is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
@@ -31,7 +32,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2
 /// How many answers are let go of at once.
 const AT_ONCE: usize = 32;
 
-/// A request that is passed on: nobody else's under its key is, until the deadline.
+/// A request that is passed on: nobody else's under its key is, until its term is over.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     config: Arc<Config>,
@@ -39,8 +40,8 @@ pub(super) struct Claim {
     owner: Owner,
     fingerprint: Fingerprint,
     version: Version,
-    /// Counted from before the store was asked, so that its own is never earlier.
-    deadline: Instant,
+    /// Counted from before the store was asked, so that its own is never over earlier.
+    term: Term,
 }
 
 /// What is known of a request.
@@ -69,18 +70,18 @@ impl Claim {
 
     async fn try_make(config: Arc<Config>, Asked { key, owner }: Asked, fingerprint: Fingerprint) -> Result<Claimed> {
         can_expire(&*config.store).await?;
-        let (deadline, id) = (Instant::now() + config.lease, WriteId::generate()?);
+        let (term, id) = (Term::new(Moment::now(), config.lease), WriteId::generate()?);
         let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(config.lease);
         let running = Known { fingerprint, state: State::Running }.encode().unwrap_or_default();
         match put_settled(&*config.store, &key, &running, id, options).await {
             Ok(PutOutcome::Stored(version)) => {
-                Ok(Claimed::Now(Self { config, key, owner, fingerprint, version, deadline }))
+                Ok(Claimed::Now(Self { config, key, owner, fingerprint, version, term }))
             }
             Ok(PutOutcome::Conflict(Some(record))) => Ok(known(&record, &fingerprint)?),
             Ok(PutOutcome::Conflict(None)) => Ok(Claimed::Refused(Refusal::UnderWay)),
             Err(error) => {
                 if error.kind() == ErrorKind::OutcomeUnknown {
-                    drop(tokio::spawn(free_in_doubt(config, key, id, deadline)));
+                    drop(tokio::spawn(free_in_doubt(config, key, id, term)));
                 }
                 Err(error)
             }
@@ -97,14 +98,18 @@ impl Claim {
             let (body, fit) = IdempotencyBody::read(body, self.config.max_response).await;
             Ok((Response::from_parts(parts, body), fit))
         };
-        match timeout_at(self.deadline, answering).await {
+        let answered = tokio::select! {
+            biased;
             // By now the key is free.
-            Err(_) => Ok(Refusal::TookTooLong.response()),
-            Ok(Err(error)) => {
+            () = self.term.over() => return Ok(Refusal::TookTooLong.response()),
+            answered = answering => answered,
+        };
+        match answered {
+            Err(error) => {
                 self.free().await;
                 Err(error)
             }
-            Ok(Ok((response, fit))) => {
+            Ok((response, fit)) => {
                 // One that is answered well and breaks off was carried out all the same.
                 if is_to_be_tried_again(response.status()) {
                     self.free().await;
@@ -148,7 +153,7 @@ impl Claim {
         loop {
             sleep(backoff.pause()).await;
             match self.keep_now(whole.as_ref(), id).await {
-                Err(error) if is_away(&error) && Instant::now() < self.deadline => {}
+                Err(error) if is_away(&error) && !self.term.is_over() => {}
                 kept => return self.config.told.kept(kept),
             }
         }
@@ -214,9 +219,9 @@ impl Claim {
 }
 
 /// Frees a key that may have been claimed by a request whose sender was told that it was not. If it never succeeds, the lease does so.
-async fn free_in_doubt(config: Arc<Config>, key: CoordKey, id: WriteId, deadline: Instant) {
+async fn free_in_doubt(config: Arc<Config>, key: CoordKey, id: WriteId, term: Term) {
     let mut backoff = Backoff::new(PAUSES[0], PAUSES[1]);
-    while Instant::now() < deadline {
+    while !term.is_over() {
         sleep(backoff.pause()).await;
         match config.store.get(&key).await {
             Ok(Some(record)) if record.id == id => {

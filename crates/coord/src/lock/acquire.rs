@@ -18,6 +18,7 @@ use crate::capability::{DURABLE, SHARED};
 use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
 use crate::record::Record;
+use crate::term::Moment;
 
 pub(super) type Answer = Result<Guard, LockError>;
 
@@ -33,7 +34,7 @@ const RAISING: Duration = Duration::from_secs(5);
 /// How one try went.
 enum Tried {
     /// Acquired, under this version, by a request sent at that time.
-    Held(Version, Instant),
+    Held(Version, Moment),
     /// Somebody else has it.
     Busy(Record, Busy),
 }
@@ -109,7 +110,7 @@ impl Held {
         durable(&*self.store)?;
         let (begun, mut condition, mut lost) = (Instant::now(), Condition::Absent, None);
         for _ in 0..TRIES {
-            let sent = Instant::now();
+            let sent = Moment::now();
             let options = PutOptions::default().with_condition(condition).or_in_place_of(State::Free.encode());
             let options = options.with_time_to_live(self.lease).with_deadline(time);
             let put = self.store.put_with(&self.key, self.value().encode(), options);
@@ -142,7 +143,7 @@ impl Held {
         Err(lost.unwrap_or_else(|| Error::new(ErrorKind::Unavailable, message)))
     }
 
-    async fn guard(&self, token: Version, sent: Instant) -> Answer {
+    async fn guard(&self, token: Version, sent: Moment) -> Answer {
         let guard = Guard::keep(self.clone(), token, sent);
         match self.check(&guard).await {
             Ok(()) => Ok(guard),

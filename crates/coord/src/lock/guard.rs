@@ -5,13 +5,14 @@ use statehouse_core::policy::Backoff;
 use statehouse_core::{AsFence, Error, ErrorKind, Fence, Result, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::keep::Held;
 use crate::away::is_away;
 use crate::key::CoordKey;
 use crate::lease::{Lease, lost};
 use crate::operation::NAME;
+use crate::term::{Moment, Term};
 
 /// The pauses of what is written under a lock while the store is away.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
@@ -30,9 +31,9 @@ pub struct Guard {
 
 impl Guard {
     /// Begins to keep a lock, which was acquired under this version by a request sent at that time.
-    pub(super) fn keep(held: Held, token: Version, sent: Instant) -> Self {
+    pub(super) fn keep(held: Held, token: Version, sent: Moment) -> Self {
         let (key, fence) = (held.key.clone(), Fence::new(held.key.as_key().clone(), token));
-        let (sender, lease) = watch::channel(Lease::new(sent + held.lease, token));
+        let (sender, lease) = watch::channel(Lease::new(Term::new(sent, held.lease), token));
         let (stop, stopped) = oneshot::channel();
         let keeper = tokio::spawn(held.keep(sender, stopped));
         Self { key, fence, lease, stop: Some(stop), keeper: Some(keeper) }
@@ -61,7 +62,7 @@ impl Guard {
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         let lease = *self.lease.borrow();
-        if lease.is_held() { lease.deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO }
+        if lease.is_held() { lease.term.left() } else { Duration::ZERO }
     }
 
     /// Returns when the lock is lost: somebody else has it, or it could not be renewed in time.

@@ -13,12 +13,13 @@ use crate::api::CoordStore;
 use crate::away::is_away;
 use crate::capability::SERVER_TIME;
 use crate::key::CoordKey;
-use crate::lease::{Lease, lost_before};
+use crate::lease::{Lease, lost, lost_before};
 use crate::leases::Lessee;
 use crate::operation::NAME;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
 use crate::outcome::PutOutcome;
 use crate::record::Record;
+use crate::term::{Moment, Term};
 
 /// A lock that is held.
 #[derive(Clone, Debug)]
@@ -84,6 +85,8 @@ impl Held {
                     return self.free(Some(held.known)).await;
                 }
                 () = leases.closed() => return self.close(&lease, stop).await,
+                // Before an answer is taken: what the holder has seen to be lost is not held again.
+                () = lost(lease.subscribe()) => false,
                 renewed = self.renew(&lease) => renewed,
             };
             if !renewed {
@@ -104,7 +107,7 @@ impl Held {
     async fn close(&self, lease: &watch::Sender<Lease<Version>>, stop: oneshot::Receiver<()>) -> Result<()> {
         let held = *lease.borrow();
         lease.send_modify(|lease| lease.is_over = true);
-        match timeout_at(held.deadline, stop).await {
+        match timeout_at(held.term.deadline(), stop).await {
             Ok(_) => self.free(Some(held.known)).await,
             Err(_) => Ok(()),
         }
@@ -112,21 +115,22 @@ impl Held {
 
     /// One renewal, at a third of the lease. Whether the lock is still held.
     async fn renew(&self, lease: &watch::Sender<Lease<Version>>) -> bool {
-        let Lease { deadline, known: mut version, .. } = *lease.borrow();
+        let Lease { term, known: mut version, .. } = *lease.borrow();
+        let deadline = term.deadline();
         let mut backoff = Backoff::new(PAUSES[0].min(self.lease / 10), PAUSES[1].min(self.lease / 5));
         sleep_until(deadline - self.lease * 2 / 3).await;
         loop {
-            let sent = Instant::now();
-            if sent >= deadline {
+            let (sent, left) = (Moment::now(), term.left());
+            if left.is_zero() {
                 return false;
             }
             let options = PutOptions::default().with_condition(Condition::Match(version));
-            let options = options.with_time_to_live(self.lease).with_deadline((deadline - sent).min(self.patience()));
+            let options = options.with_time_to_live(self.lease).with_deadline(left.min(self.patience()));
             let put = self.store.put_with(&self.key, self.value().encode(), options);
             match timeout_at(deadline, put).await {
                 Err(_) => return false,
                 Ok(Ok(PutOutcome::Stored(version))) => {
-                    lease.send_modify(|lease| (lease.deadline, lease.known) = (sent + self.lease, version));
+                    lease.send_modify(|lease| (lease.term, lease.known) = (Term::new(sent, self.lease), version));
                     return true;
                 }
                 // A renewal before, whose answer was lost.

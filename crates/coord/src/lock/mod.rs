@@ -34,7 +34,8 @@ use crate::record::WriteId;
 ///   it believes that no time has passed (a paused process finds out with its first step; a request that it had sent before
 ///   may still arrive).
 /// - The **lease** is renewed at a third of it, by a task of its own. It counts from when a request was sent, so that the
-///   holder's ends before the store's. A holder whose renewals fail steps down by itself at the deadline, be the store
+///   holder's ends before the store's, by the wall clock too, which goes on while a machine is suspended: one that is set forward
+///   by as much ends it as well. A holder whose renewals fail steps down by itself at the deadline, be the store
 ///   reachable or not.
 /// - Each acquisition has a random owner and a [token](Guard::token) that is greater than all before. It is not re-entrant:
 ///   who has it and wants it again waits like everybody else.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use statehouse_core::{Condition, Error, ErrorKind, Result, Version};
+use statehouse_core::{Condition, Error, ErrorKind, Result, Retry, Version};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -24,12 +24,13 @@ use crate::options::{GetOptions, PutOptions, RemoveOptions};
 use crate::outcome::{PutOutcome, RemoveOutcome};
 use crate::record::{Record, WriteId};
 use crate::settled::put_settled;
+use crate::term::{Moment, Term};
 
 /// What a member knows of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    /// Until when others count on it, if it says nothing more: counted from when its last word was sent.
-    pub(super) listed_until: Instant,
+    /// For how long others count on it, if it says nothing more: counted from when its last word was sent.
+    pub(super) listed: Term,
     /// What it has told.
     pub(super) info: MemberInfo,
     pub(super) behind: Option<Behind>,
@@ -54,7 +55,7 @@ pub(super) struct Beat {
     /// What its record says that others have been told of, and when that was put; where beats are counted.
     told: Option<(Bytes, Instant)>,
     /// When it said last that it is there, and that counted.
-    counted: Option<Instant>,
+    counted: Option<Moment>,
     pulse: Pulse,
 }
 
@@ -87,22 +88,40 @@ impl Beat {
     /// What prevented it.
     pub(super) async fn beat(&mut self) -> Result<Standing> {
         let kept = Kept::new(self.id, &self.label, self.pace, &self.info.borrow_and_update());
-        let (value, sent) = (kept.encode()?, Instant::now());
+        let (value, sent, put) = (kept.encode()?, Moment::now(), Instant::now());
         // Whoever was forgotten meanwhile comes back, whatever an answer says of that.
-        self.is_unchecked |= self.counted.is_some_and(|counted| sent > counted + self.pace.lives());
-        if self.is_told(&value) && sent < self.renewed_at() && self.say(BeatOptions::again).await? {
+        self.is_unchecked |= self.counted.is_some_and(|counted| counted.passed() > self.pace.lives());
+        if self.is_told(&value) && put < self.renewed_at() && self.say(BeatOptions::again).await? {
             self.counted = Some(sent);
             return Ok(self.standing(sent, kept.info));
         }
+        let before = self.told.clone();
         if !self.is_told(&value) {
             self.told = None;
         }
-        self.put_own(&value).await?;
+        match self.put_own(&value).await {
+            Err(error) if error.retry() == Retry::FULL => return self.stand_by(before, sent, error).await,
+            put => put?,
+        }
         if self.pace.beats {
-            self.tell_others(value, sent).await?;
+            self.tell_others(value, put).await?;
         }
         self.counted = Some(sent);
         Ok(self.standing(sent, kept.info))
+    }
+
+    /// The store has no room for what it says now: what it said before stands, and it is there.
+    async fn stand_by(&mut self, before: Option<(Bytes, Instant)>, sent: Moment, error: Error) -> Result<Standing> {
+        let Some((value, mut put)) = before.filter(|_| self.pace.beats) else { return Err(error) };
+        let (info, now) = (Kept::decode(&value)?.info, Instant::now());
+        self.told = Some((value.clone(), put));
+        if now >= self.renewed_at() {
+            self.put_own(&value).await?;
+            put = now;
+        }
+        self.tell_others(value, put).await?;
+        self.counted = Some(sent);
+        Ok(self.standing(sent, info))
     }
 
     fn is_told(&self, value: &Bytes) -> bool {
@@ -171,8 +190,8 @@ impl Beat {
         Err(Error::new(ErrorKind::Unavailable, "the record of this member was changed again and again"))
     }
 
-    fn standing(&self, sent: Instant, info: MemberInfo) -> Standing {
-        Standing { listed_until: sent + self.pace.lives(), info, behind: None }
+    fn standing(&self, sent: Moment, info: MemberInfo) -> Standing {
+        Standing { listed: Term::new(sent, self.pace.lives()), info, behind: None }
     }
 
     /// Looks whether it is still wanted, once it has said that it came, or came back: whoever raises an epoch looks for members
@@ -339,7 +358,7 @@ fn tell(standing: &watch::Sender<Standing>, beaten: Result<Standing>, is_told: &
                 *before = Standing { behind, ..now };
             });
         }
-        Err(error) if !*is_told && Instant::now() >= standing.borrow().listed_until => {
+        Err(error) if !*is_told && standing.borrow().listed.is_over() => {
             *is_told = true;
             tracing::warn!(name: "coord.member_forgotten", %error, "the others do not count on this replica any more");
         }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use statehouse_core::{Condition, Error, ErrorKind, Fence, Guarded, Result, Version};
 
@@ -15,6 +15,7 @@ use crate::options::{PutOptions, WaitOptions};
 use crate::outcome::PutOutcome;
 use crate::record::WriteId;
 use crate::settled::put_settled;
+use crate::term::{Moment, Term};
 
 /// Which format of something the members write: made by [`Membership::epoch`](crate::Membership::epoch).
 ///
@@ -56,7 +57,7 @@ pub struct Epoch {
     heartbeat: Option<Duration>,
     kind: String,
     formats: RangeInclusive<u32>,
-    known: Arc<Mutex<Option<(Instant, u32)>>>,
+    known: Arc<Mutex<Option<(Moment, u32)>>>,
     guarded: Vec<Arc<dyn Guarded>>,
 }
 
@@ -198,9 +199,9 @@ impl Epoch {
                 return Ok(Raised::Waiting(old));
             }
             // Said before it is looked who is there: who joins says that it is there before it looks whether this is said.
-            let until = Instant::now() + RAISING / 2;
+            let term = Term::new(Moment::now(), RAISING / 2);
             let Some(raising) = self.say(to).await? else { continue };
-            let raised = self.raise_from(version, to, until).await;
+            let raised = self.raise_from(version, to, term).await;
             // If it fails, the time to live ends it.
             let _unsaid = self.store.remove(&raising_key(&self.kind)?, raising).await;
             match raised? {
@@ -213,12 +214,12 @@ impl Epoch {
     }
 
     /// None if somebody else was faster.
-    async fn raise_from(&self, version: Option<Version>, to: u32, until: Instant) -> Result<Option<Raised>> {
+    async fn raise_from(&self, version: Option<Version>, to: u32, term: Term) -> Result<Option<Raised>> {
         let old = self.old_members(to).await?;
         if !old.is_empty() {
             return Ok(Some(Raised::Waiting(old)));
         }
-        let left = until.saturating_duration_since(Instant::now());
+        let left = term.left();
         if left.is_zero() {
             return Err(Error::new(ErrorKind::Timeout, "the members were not read in time; the epoch is as it was"));
         }
@@ -277,14 +278,14 @@ impl Epoch {
     fn remembered(&self) -> Result<Option<u32>> {
         let fresh_for = Pace::of(&*self.store, self.heartbeat)?.heartbeat;
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(known.filter(|(at, _)| at.elapsed() < fresh_for).map(|(_, epoch)| epoch))
+        Ok(known.filter(|(at, _)| at.passed() < fresh_for).map(|(_, epoch)| epoch))
     }
 
     /// It never falls, so that the greatest that was heard of is true.
     fn remember(&self, epoch: u32) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = known.map_or(epoch, |(_, known)| known.max(epoch));
-        *known = Some((Instant::now(), epoch));
+        *known = Some((Moment::now(), epoch));
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::{Mutex, PoisonError};
 use statehouse_core::Result;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::beat::{Beat, Standing};
 use super::epochs::Behind;
@@ -70,7 +69,7 @@ impl Joined {
     /// Whether the others still count on it, as far as it knows: a word of it was stored within the time to live.
     #[must_use]
     pub fn is_listed(&self) -> bool {
-        Instant::now() < self.standing.borrow().listed_until
+        !self.standing.borrow().listed.is_over()
     }
 
     /// What it is behind of, if it was forgotten and others went on meanwhile: see [`Epoch`](crate::Epoch).

@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::permit::Permit;
 use crate::away::{answer_in, is_away, time_of_try};
 use crate::key::CoordKey;
-use crate::lease::{Lease, lost_before};
+use crate::lease::{Lease, lost, lost_before};
 use crate::leases::Lessee;
 use crate::operation::NAME;
 use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
+use crate::term::{Moment, Term};
 
 /// A permit that is wanted, or held.
 #[derive(Clone, Debug)]
@@ -61,7 +62,7 @@ impl Wanted {
             if let Err(error) = self.leases.check() {
                 break Some(Err(error));
             }
-            let (sent, time) = (Instant::now(), time_of_try(self.patience(), wait, left()));
+            let (sent, time) = (Moment::now(), time_of_try(self.patience(), wait, left()));
             let options = self.options.clone().with_deadline(time);
             let tried = self.signals.acquire_with(&self.key, self.id, options);
             let pause = match answer_in(time, tried).await {
@@ -96,9 +97,9 @@ impl Wanted {
     }
 
     /// It was acquired by a request sent at that time.
-    fn held(self, sent: Instant) -> Permit {
+    fn held(self, sent: Moment) -> Permit {
         let key = self.key.clone();
-        let (sender, lease) = watch::channel(Lease::new(sent + self.lease(), ()));
+        let (sender, lease) = watch::channel(Lease::new(Term::new(sent, self.lease()), ()));
         let (stop, stopped) = oneshot::channel();
         Permit::new(key, lease, stop, tokio::spawn(self.keep(sender, stopped)))
     }
@@ -119,6 +120,8 @@ impl Wanted {
                     return self.release().await;
                 }
                 () = leases.closed() => return self.close(&lease, stop).await,
+                // Before an answer is taken: what the holder has seen to be lost is not held again.
+                () = lost(lease.subscribe()) => false,
                 is_held = self.renew(&lease) => is_held,
             };
             if !is_held {
@@ -137,7 +140,7 @@ impl Wanted {
     /// The program ends. Whoever has the permit may be at work until they drop it: it is given back only then, and if that takes
     /// longer than the lease, not at all.
     async fn close(&self, lease: &watch::Sender<Lease>, stop: oneshot::Receiver<()>) -> Result<()> {
-        let deadline = lease.borrow().deadline;
+        let deadline = lease.borrow().term.deadline();
         lease.send_modify(|lease| lease.is_over = true);
         match timeout_at(deadline, stop).await {
             Ok(_) => self.release().await,
@@ -152,19 +155,20 @@ impl Wanted {
 
     /// One renewal, at a third of the lease. Whether it is still held.
     async fn renew(&self, lease: &watch::Sender<Lease>) -> bool {
-        let (deadline, length) = (lease.borrow().deadline, self.lease());
+        let (term, length) = (lease.borrow().term, self.lease());
+        let deadline = term.deadline();
         let mut backoff = Backoff::new(PAUSES[0], PAUSES[1].min(length / 5));
         sleep_until(deadline - length * 2 / 3).await;
         loop {
-            let sent = Instant::now();
-            if sent >= deadline {
+            let (sent, left) = (Moment::now(), term.left());
+            if left.is_zero() {
                 return false;
             }
-            let patience = (deadline - sent).min(self.patience());
+            let patience = left.min(self.patience());
             let options = RenewOptions::new(length).with_deadline(patience);
             match timeout_at(deadline, self.signals.renew_with(&self.key, self.id, options)).await {
                 Ok(Ok(Renewed::Held)) => {
-                    lease.send_modify(|lease| lease.deadline = sent + length);
+                    lease.send_modify(|lease| lease.term = Term::new(sent, length));
                     return true;
                 }
                 Err(_) | Ok(Ok(Renewed::Lost)) => return false,

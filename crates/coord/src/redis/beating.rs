@@ -9,9 +9,10 @@ use statehouse_redis::{Idempotence, RedisScript, script, unexpected_answer};
 
 use super::client::{REMEMBERED, Wire};
 use crate::beats::{BeatKind, BeatOptions, Beaten, Beats};
+use crate::full::IN_PLACE;
 use crate::key::CoordKey;
 
-static BEAT: LazyLock<RedisScript> = script!("lua/beat.lua");
+static BEAT: LazyLock<RedisScript> = script!(IN_PLACE, "lua/beat.lua");
 static BEATS: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/beats.lua")));
 
 /// What the script says of it, the last change, and after how many microseconds the first is over; fewer than none if nobody was

@@ -44,7 +44,11 @@ use crate::record::Record;
 /// with each, and it is gone a day after the last beat. What is put in its place is replaced by the next beat, and counts as
 /// nothing until then.
 ///
-/// On a server that is full a record is replaced by one that is no longer, as a lock is that is renewed, and removed.
+/// On a server that is full a record is replaced by one that is no longer, as a lock is that is renewed, and removed; and whoever beats goes
+/// on.
+///
+/// What a record has must fit into an answer: above `max_answer`, less 1 KiB, a put is
+/// [`TooLarge`](statehouse_core::ErrorKind::TooLarge). A page of a scan has 4 MiB, or as much as an answer may have, unless one record has more.
 ///
 /// What is removed, or has expired, leaves its version behind for a day. The names of what has expired leave the index
 /// after that: each put that adds a name, and every eighth other, looks at two names, drawn by lot, and a scan at those that it

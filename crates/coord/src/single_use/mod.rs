@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_core::{Condition, ErrorKind, Result};
-use tokio::time::Instant;
 
 use crate::api::{CoordStore, CoordStoreExt as _};
 use crate::hashed::{USED, can_expire, hashed_key};
@@ -14,6 +13,7 @@ use crate::options::PutOptions;
 use crate::outcome::PutOutcome;
 use crate::record::WriteId;
 use crate::settled::put_settled;
+use crate::term::Moment;
 
 /// Tokens that are accepted once, such as those of log-in links or the nonces of a protocol: made by
 /// [`Coordination::single_use`](crate::Coordination::single_use).
@@ -109,7 +109,7 @@ impl SingleUse {
         can_expire(&*self.store).await?;
         let key = hashed_key(USED, &self.name, &[token])?;
         let options = PutOptions::default().with_condition(Condition::Absent).with_time_to_live(self.time_to_live);
-        let begun = Instant::now();
+        let begun = Moment::now();
         match put_settled(&*self.store, &key, &Bytes::new(), id, options).await {
             Ok(PutOutcome::Stored(_)) => Ok(Accepted::First),
             Ok(PutOutcome::Conflict(Some(record))) if record.id == id => Ok(Accepted::First),
@@ -118,7 +118,7 @@ impl SingleUse {
                 // Nobody overwrites such a record, so that it is whose it is, unless one has expired since.
                 match self.store.get(&key).await {
                     Ok(Some(record)) if record.id == id => Ok(Accepted::First),
-                    Ok(Some(_)) if begun.elapsed() < self.time_to_live => Ok(Accepted::Before),
+                    Ok(Some(_)) if begun.passed() < self.time_to_live => Ok(Accepted::Before),
                     _ => Err(error),
                 }
             }

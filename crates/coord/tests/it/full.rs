@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use statehouse_coord::{CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore};
-use statehouse_coord::{Guard, LockError, PutOptions, RemoveOutcome};
+use statehouse_coord::{AcquireOptions, Acquired, Guard, LockError, News, PermitId, PutOptions, Rate, RemoveOutcome};
+use statehouse_coord::{CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, Joined};
+use statehouse_coord::{RenewOptions, Renewed, Signals as _, SignalsExt as _};
 use statehouse_core::{Condition, ErrorKind, Retry, Version};
 use statehouse_filestore::LocalFileStore;
-use statehouse_testkit::SmallDisk;
+use statehouse_testkit::{RedisServer, SmallDisk};
+use tokio::time::{Instant, sleep};
 
-use crate::{durable_redis, open_redis, random_namespace};
+use crate::lock::until;
+use crate::membership::{named, sees};
+use crate::{durable_redis, open_redis, random_namespace, signals};
 
 const LEASE: Duration = Duration::from_secs(600);
 
@@ -79,6 +83,77 @@ async fn a_redis_without_memory_removes_and_takes_locks_back() {
     frees(&store, before).await;
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     goes_on(&store, version).await;
+}
+
+/// Less than it has in use already, so that no buffer that is freed makes room.
+async fn is_full(server: &RedisServer, is_full: bool) {
+    let most = if is_full { "100kb" } else { "0" };
+    server.command(&["CONFIG", "SET", "maxmemory", most]).await.unwrap();
+}
+
+/// What is there takes no more room when it goes on; what is new has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_without_memory_renews_permits_counts_on_and_tells_messages() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let signals = signals::open(&server.url(), &namespace).await;
+    let (a, [id, late]) = (key("a"), [(); 2].map(|()| PermitId::generate().unwrap()));
+    let (lease, rate) = (Duration::from_secs(2), Rate::new(100, Duration::from_secs(3600)).unwrap());
+    let mut subscriber = signals.subscribe(std::slice::from_ref(&a)).unwrap();
+    assert_eq!(subscriber.next().await, Some(News::Resync));
+    signals.publish(&a, "before").await.unwrap();
+    assert_eq!(signals.add(&a, 1).await.unwrap().value, 1);
+    assert_eq!(signals.take(&a, rate).await.unwrap().remaining, 99);
+    assert_eq!(signals.acquire_with(&a, id, AcquireOptions::new(1, lease)).await.unwrap(), Acquired::Held(1));
+    is_full(&server, true).await;
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * lease {
+        assert_eq!(signals.renew_with(&a, id, RenewOptions::new(lease)).await.unwrap(), Renewed::Held);
+        let other = signals.acquire_with(&a, late, AcquireOptions::new(1, lease)).await.unwrap();
+        assert!(matches!(other, Acquired::Full { .. }), "{other:?}");
+        sleep(lease / 4).await;
+    }
+    for (number, left) in [(2, 98), (3, 97)] {
+        assert_eq!(signals.add(&a, 1).await.unwrap().value, number);
+        assert_eq!(signals.take(&a, rate).await.unwrap().remaining, left);
+        signals.publish(&a, format!("{number}")).await.unwrap();
+    }
+    for message in ["before", "2", "3"] {
+        assert_eq!(subscriber.next().await, Some(News::Message { channel: a.clone(), message: message.into() }));
+    }
+    let new = key("new");
+    for error in [signals.add(&new, 1).await.err(), signals.take(&new, rate).await.err()] {
+        assert_eq!(error.expect("it has no room").retry(), Retry::FULL);
+    }
+    signals.release(&a, id).await.unwrap();
+    is_full(&server, false).await;
+    assert_eq!(signals.acquire_with(&a, late, AcquireOptions::new(1, lease)).await.unwrap(), Acquired::Held(1));
+}
+
+/// For longer than anybody is there without a word, and than a record is not put again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_a_redis_without_memory_go_on_seeing_each_other() {
+    let (server, namespace, beat) = (RedisServer::start().await, random_namespace(), Duration::from_millis(200));
+    let who = async || {
+        let store = open_redis(&server.url(), &namespace).await;
+        Coordination::new(Arc::new(store)).membership().heartbeat(beat)
+    };
+    let (one, other) = (who().await, who().await);
+    let joined = [one.join(named("a")).await.unwrap(), other.join(named("b")).await.unwrap()];
+    let ids = joined.each_ref().map(Joined::id);
+    sees(&one, &ids).await;
+    is_full(&server, true).await;
+    // What one says of itself from now on has no room, and what it said before stands.
+    joined[1].update(|info| info.build = "b".repeat(200)).unwrap();
+    sleep(40 * beat).await;
+    for who in [&one, &other] {
+        sees(who, &ids).await;
+    }
+    until("they are listed", async || joined.iter().all(Joined::is_listed)).await;
+    assert!(joined[0].is_told() && !joined[1].is_told());
+    assert!(one.members().await.unwrap().iter().all(|member| member.info.build.len() == 1));
+    is_full(&server, false).await;
+    until("it is told", async || joined[1].is_told()).await;
+    assert!(one.members().await.unwrap().iter().any(|member| member.info.build.len() == 200));
 }
 
 /// Not a test of its own: runs where a small file system is mounted, which the other test sees to.

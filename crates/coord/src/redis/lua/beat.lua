@@ -39,10 +39,10 @@ if type(stamp) == 'string' and string.sub(stamp, 1, 8) == ARGV[2] then
   if expires > 0 and expires <= now then
     added = 0
   elseif ARGV[3] == 'again' then
-    added = redis.pcall('ZADD', KEYS[2], 'XX', 'CH', now + ARGV[4], ARGV[1])
+    added = in_place('ZADD', KEYS[2], 'XX', 'CH', now + ARGV[4], ARGV[1])
     said = added == 1 and said + 3 or said
   elseif ARGV[3] == 'anew' then
-    added = redis.pcall('ZADD', KEYS[2], now + ARGV[4], ARGV[1])
+    added = in_place('ZADD', KEYS[2], now + ARGV[4], ARGV[1])
     said, changed = said + (added == 0 and 3 or 2), true
   elseif redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then
     said, changed = said + 1, true
@@ -50,9 +50,9 @@ if type(stamp) == 'string' and string.sub(stamp, 1, 8) == ARGV[2] then
 end
 if changed and type(added) == 'number' then
   last = math.max(last + 1, now)
-  added = redis.pcall('ZADD', KEYS[2], -last, '')
+  added = in_place('ZADD', KEYS[2], -last, '')
 end
--- A server that is full.
+-- A user who may not, or a server that is no master.
 if type(added) ~= 'number' then
   return added
 end

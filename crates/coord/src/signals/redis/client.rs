@@ -8,6 +8,7 @@ use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use statehouse_redis::redis::FromRedisValue;
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, script};
 
+use crate::full::IN_PLACE;
 use crate::key::CoordKey;
 use crate::signals::level::Level;
 use crate::signals::operation::Operations;
@@ -17,14 +18,14 @@ use crate::signals::rate::Rate;
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
-static ADD: LazyLock<RedisScript> = script!("lua/add.lua");
+static ADD: LazyLock<RedisScript> = script!(IN_PLACE, "lua/add.lua");
 static COUNT: LazyLock<RedisScript> = LazyLock::new(|| RedisScript::new(include_str!("lua/count.lua")));
 static RESET: LazyLock<RedisScript> = script!("lua/reset.lua");
-static TAKE: LazyLock<RedisScript> = script!("lua/take.lua");
+static TAKE: LazyLock<RedisScript> = script!(IN_PLACE, "lua/take.lua");
 static ACQUIRE: LazyLock<RedisScript> = script!("lua/hold.lua", "lua/acquire.lua");
 static RENEW: LazyLock<RedisScript> = script!("lua/hold.lua", "lua/renew.lua");
 static RELEASE: LazyLock<RedisScript> = script!("lua/release.lua");
-static PUBLISH: LazyLock<RedisScript> = script!("lua/publish.lua");
+static PUBLISH: LazyLock<RedisScript> = script!(IN_PLACE, "lua/publish.lua");
 
 /// The signals of one namespace.
 #[derive(Clone, Debug)]

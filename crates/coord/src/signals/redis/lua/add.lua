@@ -13,7 +13,10 @@ if math.abs(after) > 9007199254740991 then
   return {0, 0, 0}
 end
 if found then
-  redis.call('INCRBY', KEYS[1], ARGV[1])
+  local said = in_place('INCRBY', KEYS[1], ARGV[1])
+  if type(said) == 'table' then
+    return said
+  end
   return {1, after, redis.call('PTTL', KEYS[1])}
 end
 local lives = tonumber(ARGV[2])

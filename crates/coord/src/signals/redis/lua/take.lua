@@ -28,18 +28,25 @@ if found then
     if level > burst + 1e-6 then
       -- The clock of a server that is now the master may be behind.
       if at > now then
-        redis.call('SETRANGE', KEYS[1], '0', struct.pack('<I2ddd', 583, before, now, ends))
+        local said = in_place('SETRANGE', KEYS[1], '0', struct.pack('<I2ddd', 583, before, now, ends))
+        if type(said) == 'table' then
+          return said
+        end
       end
       return -before * 4294967296
     end
   end
 end
-local empty = now + level * every
+local empty, said = now + level * every
 if empty <= ends then
-  redis.call('SETRANGE', KEYS[1], '2', struct.pack('<dd', level, now))
+  said = in_place('SETRANGE', KEYS[1], '2', struct.pack('<dd', level, now))
 else
-  -- For longer than it needs, so that it need not be told again with each take.
+  -- For longer than it needs, so that it need not be told again with each take. A limit that is new needs room.
   ends = 2 * empty - now + 1000000
-  redis.call('SET', KEYS[1], struct.pack('<I2ddd', 583, level, now, ends), 'PX', math.ceil((ends - now) / 1000) + 1)
+  local set, lives = found and in_place or redis.pcall, math.ceil((ends - now) / 1000) + 1
+  said = set('SET', KEYS[1], struct.pack('<I2ddd', 583, level, now, ends), 'PX', lives)
+end
+if type(said) == 'table' and said.err then
+  return said
 end
 return level * 4294967296
