@@ -36,7 +36,7 @@ use crate::key::CoordKey;
 /// - **Publish** tells everyone who listens to a channel, on all replicas, in the order in which messages of one publisher
 ///   were acknowledged. Nothing is kept for who does not listen.
 /// - **A subscriber** first hears [`Resync`](super::News::Resync), and then every message, or `Resync` where some may have
-///   been missed: because the connection was lost, the server changed, or it was too slow. It
+///   been missed: because the connection was lost, the server changed, a cluster has lost it on its way, or it was too slow. It
 ///   [is ready](Subscriber::is_ready) when it has come back for more after the last `Resync`.
 /// - **Time** is the store's: no clock of a client decides what has expired, how much may be taken, or who holds a permit.
 /// - **Names** live apart from those of caches, sessions and records, and survive a `clear` of a cache. Counters, limits,

@@ -8,7 +8,7 @@ use statehouse_coord::{
 };
 use statehouse_core::{ErrorKind, Namespace, ServiceUrl};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisConfig, redis};
-use statehouse_testkit::{Direction, FaultProxy, RedisServer};
+use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::random_namespace;
@@ -132,6 +132,37 @@ async fn a_subscriber_whose_server_is_gone_or_silent_is_not_ready_until_it_has_r
         }
     }
     assert_eq!(next(&mut subscriber).await, News::Resync);
+}
+
+/// As where the link between two servers of a cluster is cut for a moment: it is counted, and does not come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_a_cluster_loses_is_a_resync_though_no_other_follows() {
+    let (url, namespace, a) = (RedisCluster::shared().await.url(), random_namespace(), key("a"));
+    let (signals, client) = (open(&url, &namespace).await, client(&url).await);
+    let mut subscriber = signals.subscribe(std::slice::from_ref(&a)).unwrap();
+    assert_eq!(next(&mut subscriber).await, News::Resync);
+    let counted = KeySpace::new(&namespace, "coord", "signals").unwrap().key("published");
+    // The first of all, one that others follow too soon, and one after others.
+    for round in 0..3 {
+        let count: u64 = client.query(redis::cmd("INCR").arg(&counted), Idempotence::NotIdempotent).await.unwrap();
+        assert!(count > round);
+        if round == 1 {
+            signals.publish(&a, "next").await.unwrap();
+        }
+        let begun = Instant::now();
+        assert_eq!(next(&mut subscriber).await, News::Resync, "{round}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{round}: {:?}", begun.elapsed());
+        if round == 1 {
+            assert_eq!(next(&mut subscriber).await, News::Message { channel: a.clone(), message: "next".into() });
+        }
+        // For more than two rounds nothing is missed.
+        for number in 0..14 {
+            signals.publish(&a, format!("{number}")).await.unwrap();
+            let message = News::Message { channel: a.clone(), message: format!("{number}").into() };
+            assert_eq!(next(&mut subscriber).await, message, "{round}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
 }
 
 /// All who listen share a connection, and it goes when they do.

@@ -80,6 +80,13 @@ impl Wire {
         }
     }
 
+    /// How many messages were published, as the server says that counts them.
+    pub(super) async fn published(&self, deadline: Duration) -> Result<u64> {
+        let call = COUNT.key(self.keys.key("published"));
+        let (kind, count, _): (u8, i64, i64) = self.run(&call, Some(deadline), Idempotence::Idempotent).await?;
+        u64::try_from(count).ok().filter(|_| kind < 3).ok_or_else(unreadable)
+    }
+
     pub(super) async fn reset(&self, key: &CoordKey, deadline: Option<Duration>) -> Result<()> {
         let call = RESET.key(self.key("count:", key)).deadline();
         self.run::<u64>(&call, deadline, Idempotence::Idempotent).await.map(drop)

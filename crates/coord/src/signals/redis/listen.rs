@@ -1,14 +1,16 @@
 //! Hearing of messages while somebody listens.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use statehouse_core::Result;
-use statehouse_redis::{News, RedisClient, Subscription};
-use tokio::time::timeout;
+use statehouse_redis::{News, Subscription};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::client::Wire;
 use crate::key::CoordKey;
 use crate::signals::hub::{Hub, Subscriber};
 
@@ -18,17 +20,19 @@ const LOOK: Duration = Duration::from_millis(250);
 /// For how many looks it goes on after nobody listens any more: who listens again and again needs not begin anew.
 const LINGERS: u32 = 8;
 
+/// How often a cluster is asked how many messages were published, and how long it has for its answer.
+const ROUND: Duration = Duration::from_secs(1);
+
 /// One subscription for all who listen, which is there only while somebody does.
 #[derive(Clone)]
 pub(super) struct Listener {
-    redis: RedisClient,
-    channel: Vec<u8>,
+    wire: Wire,
     hub: Arc<Mutex<Option<Hub>>>,
 }
 
 impl Listener {
-    pub(super) fn new(redis: RedisClient, channel: Vec<u8>) -> Self {
-        Self { redis, channel, hub: Arc::default() }
+    pub(super) fn new(wire: Wire) -> Self {
+        Self { wire, hub: Arc::default() }
     }
 
     pub(super) fn subscribe(&self, channels: &[CoordKey]) -> Result<Subscriber> {
@@ -36,14 +40,14 @@ impl Listener {
         if let Some(hub) = &*hub {
             return Ok(hub.subscribe(channels));
         }
-        let subscription = self.redis.subscribe([self.channel.clone()])?;
+        let subscription = self.wire.redis().subscribe([self.wire.channel()])?;
         let new = Hub::new();
         let subscriber = new.subscribe(channels);
         *hub = Some(new.clone());
         // Where a runtime ends it is dropped at once, for which it wants the place.
         drop(hub);
         let passing = Passing { hub: new, shared: Arc::clone(&self.hub), is_left: false };
-        drop(tokio::spawn(pass_on(subscription, passing)));
+        drop(tokio::spawn(pass_on(subscription, passing, Published::new(&self.wire))));
         Ok(subscriber)
     }
 }
@@ -66,13 +70,25 @@ impl Drop for Passing {
 }
 
 /// Passes on what is published, until nobody listens or the client is gone.
-async fn pass_on(mut subscription: Subscription, mut passing: Passing) {
+async fn pass_on(mut subscription: Subscription, mut passing: Passing, mut published: Published) {
     let (mut numbers, mut idle, hub) = (Numbers::default(), 0, passing.hub.clone());
     loop {
-        match timeout(LOOK, subscription.next()).await {
+        let news = tokio::select! {
+            // What has come is heard before it is missed.
+            biased;
+            news = timeout(LOOK, subscription.next()) => news,
+            (count, heard) = published.next(numbers.heard()) => {
+                if subscription.is_live() {
+                    numbers.compare(&hub, count, heard);
+                }
+                continue;
+            }
+        };
+        match news {
             Ok(Some(News::Message { payload, .. })) => numbers.pass_on(&hub, payload.into()),
             Ok(Some(_)) => {
-                numbers = Numbers::default();
+                // Whoever begins anew after that needs none of those.
+                numbers = Numbers { since: published.now().await, ..Numbers::default() };
                 hub.begin();
             }
             Ok(None) => break,
@@ -93,18 +109,88 @@ async fn pass_on(mut subscription: Subscription, mut passing: Passing) {
     }
 }
 
-/// The number of the message that came last, if one has come since it began.
+/// Which messages are heard, by their numbers.
 #[derive(Default)]
-struct Numbers(Option<u64>);
+struct Numbers {
+    /// How many were published when it began, where that is known.
+    since: Option<u64>,
+    /// The number of the message that came last, if one has come since it began.
+    last: Option<u64>,
+    /// How many were published a round ago: by now they have come.
+    due: Option<u64>,
+}
 
 impl Numbers {
     /// One that is not the next, or that nobody here can read, says that something is missed.
     fn pass_on(&mut self, hub: &Hub, payload: Bytes) {
         let Some((number, channel, message)) = decode(payload) else { return hub.begin() };
-        if self.0.replace(number).is_some_and(|last| last + 1 != number) {
+        let is_next = match (self.last.replace(number), self.since) {
+            (Some(last), _) => number == last + 1,
+            // Older ones were on their way when it began.
+            (None, Some(since)) => number <= since + 1,
+            (None, None) => true,
+        };
+        if !is_next {
             hub.begin();
         }
         hub.pass_on(channel, message);
+    }
+
+    fn heard(&self) -> Option<u64> {
+        self.last.max(self.since)
+    }
+
+    /// What was published and has not come within a round is missed; so is whatever was before a count that has begun anew, where so
+    /// many were `heard` when it was asked for, or that was asked for in vain when it began.
+    fn compare(&mut self, hub: &Hub, count: u64, heard: Option<u64>) {
+        let is_missed = self.heard().is_none_or(|heard| self.due.is_some_and(|due| heard < due));
+        if is_missed || heard.is_some_and(|heard| count < heard) {
+            *self = Self { since: Some(count), ..Self::default() };
+            hub.begin();
+        }
+        self.due = Some(count);
+    }
+}
+
+/// How many messages were published: asked for only of a cluster, whose servers may lose one on the way between them. Elsewhere the
+/// server that has the subscription is the one that counts.
+struct Published {
+    wire: Option<Wire>,
+    due: Instant,
+    asked: Option<Asked>,
+}
+
+/// A question under way, and which messages were heard when it was put.
+type Asked = (Pin<Box<dyn Future<Output = Result<u64>> + Send>>, Option<u64>);
+
+impl Published {
+    fn new(wire: &Wire) -> Self {
+        let wire = wire.redis().is_cluster().then(|| wire.clone());
+        Self { wire, due: Instant::now() + ROUND, asked: None }
+    }
+
+    async fn now(&mut self) -> Option<u64> {
+        self.wire.as_ref()?.published(ROUND).await.ok()
+    }
+
+    /// The next answer, and what was heard when it was asked for. Dropping the future loses nothing.
+    async fn next(&mut self, heard: Option<u64>) -> (u64, Option<u64>) {
+        let Some(wire) = &self.wire else { return std::future::pending().await };
+        loop {
+            let (answer, heard) = match &mut self.asked {
+                Some((asked, heard)) => (asked.await, *heard),
+                None => {
+                    sleep_until(self.due).await;
+                    let wire = wire.clone();
+                    self.asked = Some((Box::pin(async move { wire.published(ROUND).await }), heard));
+                    continue;
+                }
+            };
+            (self.asked, self.due) = (None, Instant::now() + ROUND);
+            if let Ok(count) = answer {
+                return (count, heard);
+            }
+        }
     }
 }
 
@@ -169,6 +255,45 @@ mod tests {
             numbers.pass_on(&hub, unreadable);
             assert_eq!(subscriber.next().await, Some(Told::Resync));
         }
+    }
+
+    async fn is_told(subscriber: &mut Subscriber, expected: &[Told]) {
+        for expected in expected {
+            assert_eq!(subscriber.next().await.as_ref(), Some(expected));
+        }
+        assert!(timeout(Duration::from_millis(1), subscriber.next()).await.is_err(), "nothing else");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_published_and_does_not_come_within_a_round_is_a_resync() {
+        let (hub, mut numbers) = (Hub::new(), Numbers { since: Some(7), ..Numbers::default() });
+        let mut subscriber = hub.subscribe(&[CoordKey::new("a").unwrap()]);
+        hub.begin();
+        // One that was on its way, the next one, and one that was counted before it came.
+        numbers.pass_on(&hub, payload(7, "1"));
+        numbers.compare(&hub, 8, Some(7));
+        numbers.pass_on(&hub, payload(8, "2"));
+        for (count, heard) in [(9, 8), (9, 8)] {
+            numbers.compare(&hub, count, Some(heard));
+        }
+        is_told(&mut subscriber, &[Told::Resync]).await;
+        numbers.pass_on(&hub, payload(9, "late"));
+        for count in [9, 9, 9] {
+            numbers.compare(&hub, count, Some(9));
+        }
+        is_told(&mut subscriber, &[message("late")]).await;
+        // The first one, after a resync that it was not part of, is not the next.
+        let mut numbers = Numbers { since: Some(9), ..Numbers::default() };
+        numbers.pass_on(&hub, payload(11, "3"));
+        is_told(&mut subscriber, &[Told::Resync, message("3")]).await;
+        // It has begun anew; and what it was at the beginning was asked for in vain.
+        numbers.compare(&hub, 2, Some(11));
+        is_told(&mut subscriber, &[Told::Resync]).await;
+        let mut numbers = Numbers::default();
+        numbers.compare(&hub, 2, None);
+        is_told(&mut subscriber, &[Told::Resync]).await;
+        numbers.compare(&hub, 2, Some(2));
+        is_told(&mut subscriber, &[]).await;
     }
 
     #[test]

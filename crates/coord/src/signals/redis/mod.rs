@@ -31,18 +31,22 @@ use crate::key::CoordKey;
 /// one round trip.
 ///
 /// Messages of a namespace go over one channel, `…:news`, and are numbered by `…:published`, so that one that the servers of
-/// a cluster have lost on the way between them is missed when the next one comes: then all who listen are told to
-/// [resync](crate::News::Resync).
+/// a cluster have lost on the way between them is missed when the next one comes, or, if none does, within two seconds: then all who
+/// listen are told to [resync](crate::News::Resync).
 ///
 /// # Price
 /// While somebody listens there is one connection for all who do, which is pinged once a second, and over which everything
 /// comes that is published in the namespace, whatever the channel. It is kept for two seconds after the last one. A link that
-/// is half-open is noticed within two seconds.
+/// is half-open is noticed within two seconds. A cluster is asked once a second, too, how many messages were published.
 ///
 /// # Retries
 /// What comes to the server after its caller was told that it had failed is refused there, by the server's clock. An add, a
 /// take and a publish are not sent again once they may have been done; acquiring, renewing and releasing are, and know
 /// themselves by the id.
+///
+/// # A server that is full
+/// What is there goes on, since it takes no more room: permits are renewed, acquired and released, counters and limits counted on, and
+/// messages told. A counter or a limit that would be new is refused.
 ///
 /// # Durability
 /// Replication is asynchronous: see [`Signals`](crate::Signals#durability). A server that evicts may forget a counter or a
@@ -72,8 +76,8 @@ impl RedisSignals {
     /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) if the namespace is too long.
     pub fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
         let subscribe = redis.can_subscribe().then_some(SUBSCRIBE);
-        let wire = Wire::new(redis.clone(), namespace)?;
-        let listener = Listener::new(redis, wire.channel());
+        let wire = Wire::new(redis, namespace)?;
+        let listener = Listener::new(wire.clone());
         let capabilities = Capabilities::from_iter([SERVER_TIME, SHARED].into_iter().chain(subscribe));
         Ok(Self { wire, listener, capabilities })
     }
