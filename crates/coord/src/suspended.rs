@@ -69,3 +69,21 @@ async fn a_member_does_not_believe_that_it_is_listed_after_its_machine_was_suspe
     suspend(3 * MINUTE);
     assert!(!joined.is_listed());
 }
+
+/// By the time the machine is awake its key is free, and somebody else's request under it may have been passed on.
+#[cfg(feature = "tower")]
+#[tokio::test]
+async fn a_request_that_a_machine_was_suspended_in_does_nothing_more_after_its_lease() {
+    use http::{Request, Response, StatusCode};
+    use http_body_util::Full;
+    use tower::{Layer as _, ServiceExt as _, service_fn};
+
+    let layer = coordination().idempotency("orders", |_| Some("ada".to_owned())).lease(MINUTE);
+    let orders = layer.layer(service_fn(async |_| {
+        sleeps_through(MINUTE).await?;
+        Ok::<_, Error>(Response::new(Full::<bytes::Bytes>::default()))
+    }));
+    let order = Request::post("/orders").header("idempotency-key", "k1").body(Full::<bytes::Bytes>::default());
+    let answer = orders.oneshot(order.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}

@@ -61,6 +61,8 @@ use crate::token::{SessionKey, VerifierHash};
 /// is absent and not deleted. Reads go on, and no session slides until there is room. A revocation, of one or of everybody, is made as on any other: what it
 /// writes, some hundred bytes for each principal, goes beyond the limit, since behind a first command that needs no room Redis refuses a script no other.
 ///
+/// A session must fit into an answer: above `max_answer`, less 1 KiB, it is [`TooLarge`](statehouse_core::ErrorKind::TooLarge), and stays as it was.
+///
 /// # Principals
 /// What belongs to a principal has it as its hash tag, so that it lies in one slot:
 ///
