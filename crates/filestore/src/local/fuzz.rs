@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use statehouse_core::conformance::fuzz::Target;
 
 use super::format::{Decoded, FOOTER, Trailer};
-use super::name::{self, CONTINUED, DIRECTORY};
+use super::name::{self, DIRECTORY};
 use super::thing::{is_spelling, split};
 use crate::FileKey;
 
@@ -76,14 +76,12 @@ fn spell(input: &mut Vec<u8>) {
 fn fuzz_disk_name() {
     let words = ["%", "%2e", "%+f", "%4A", "+", "=", "=/", "con", "nul.", ".", "\u{e9}", "%c3%a9", "/"];
     Target::new(corpus("disk_name")).with_words(&words).run(spell, |input| {
-        let (begun, file_name) = input.iter().rposition(|byte| *byte == b'/').map_or((&[][..], input), |slash| {
-            let (begun, file_name) = input.split_at(slash + 1);
-            (begun, file_name)
-        });
+        let slash = input.iter().rposition(|byte| *byte == b'/');
+        let (begun, file_name) = slash.map_or((&[][..], input), |slash| input.split_at(slash + 1));
         let (stem, ending) = split(file_name);
         let mut adds = Vec::new();
         let before = begun.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-        let mut stems = before.map(|part| part.strip_suffix(&[CONTINUED as u8]).unwrap_or(part)).chain([stem]);
+        let mut stems = before.map(|part| part.strip_suffix(b"=").unwrap_or(part)).chain([stem]);
         if !stems.all(|stem| name::read(stem, &mut adds)) {
             return "spells nothing".to_owned();
         }

@@ -312,7 +312,7 @@ mod tests {
             "+",
             "0",
             ".",
-            &digest,
+            &*digest,
             &digest[..32],
             "\u{202e}",
             "%0d%0a",

@@ -106,7 +106,7 @@ async fn is_let_in_beside(command: impl AsyncFn(&[&str]), url: &str) {
 #[tokio::test]
 async fn beside_a_login_under_way_nothing_that_is_over_is_in_the_way() {
     let server = RedisServer::shared().await;
-    is_let_in_beside(async |command| drop(server.command(command).await.unwrap()), &server.url()).await;
+    is_let_in_beside(async |command: &[&str]| drop(server.command(command).await.unwrap()), &server.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

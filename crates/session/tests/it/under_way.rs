@@ -8,9 +8,7 @@ use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use axum::routing::post;
 use statehouse_core::conformance::rounds;
-use statehouse_session::{
-    Authority, Session, SessionConfig, SessionConfigBuilder, SessionLayer, SessionStore, SessionStoreExt as _,
-};
+use statehouse_session::{Authority, Session, SessionConfig, SessionConfigBuilder, SessionLayer, SessionStoreExt as _};
 use statehouse_testkit::RedisServer;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
@@ -205,7 +203,7 @@ async fn a_slow_read_does_not_bring_back_the_cookie_of_before_a_login_or_a_logou
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_comes_before_a_rotation_is_made_was_under_way_however_long_that_took() {
     let server = RedisServer::start().await;
-    let store: Arc<dyn SessionStore> = Arc::new(open_redis(&server.url(), &random_namespace()).await);
+    let store = Arc::new(open_redis(&server.url(), &random_namespace()).await);
     let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let routes = with_slow(Slow::Write, Arc::clone(&entered), Arc::clone(&go_on));
     let router = routes.layer(SessionLayer::with_config(store, SessionConfig::default()));
