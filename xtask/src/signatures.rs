@@ -41,10 +41,42 @@ const FOREIGN: [(&str, &[&str]); 8] = [
 /// Of the crates that are clients of servers, or what those are made of, the items that may say so: where a user brings one of their
 /// own, and where what a server is asked and answers is the user's own.
 const CLIENTS: [(&str, &str, &[&str]); 4] = [
-    ("statehouse-redis", "deadpool_redis", &[]),
-    ("statehouse-redis", "redis", &[]),
-    ("statehouse-filestore", "object_store", &[]),
-    ("statehouse-search", "reqwest", &[]),
+    ("statehouse-redis", "deadpool_redis", &["RedisClient::from_pool", "RedisConfig::pool"]),
+    (
+        "statehouse-redis",
+        "redis",
+        &[
+            "Exclusive::pipeline",
+            "Exclusive::query",
+            "RedisClient::pipeline",
+            "RedisClient::query",
+            "RedisClient::query_dated",
+            "RedisClient::query_many",
+            "RedisClient::run_many",
+            "RedisScript::key",
+            "ScriptCall::arg",
+            "ScriptCall::key",
+            "ScriptCall::run",
+        ],
+    ),
+    (
+        "statehouse-filestore",
+        "object_store",
+        &[
+            "AsObjectStore::copy_opts",
+            "AsObjectStore::delete_stream",
+            "AsObjectStore::get_opts",
+            "AsObjectStore::list",
+            "AsObjectStore::list_with_delimiter",
+            "AsObjectStore::list_with_offset",
+            "AsObjectStore::put_multipart_opts",
+            "AsObjectStore::put_opts",
+            "AsObjectStore::rename_opts",
+            "ObjectFileStore::open",
+            "impl ObjectStore for AsObjectStore",
+        ],
+    ),
+    ("statehouse-search", "reqwest", &["OpenSearchConfig::with_http_client"]),
 ];
 
 /// The language's own.
@@ -134,6 +166,7 @@ fn owners(documented: &Value) -> BTreeMap<String, String> {
     for item in items {
         let implementation = &item["inner"]["impl"];
         let of = implementation["for"]["resolved_path"]["path"].as_str().or(item["name"].as_str());
+        let of = of.and_then(|path| path.rsplit("::").next());
         let inside = [
             &implementation["items"],
             &item["inner"]["trait"]["items"],
