@@ -12,7 +12,7 @@ use statehouse_redis::{
 };
 
 use super::anonymous::{Anonymous, second, until};
-use super::dated::weights;
+use super::dated::weight;
 use super::principals::{Before, Deadline, Entry, Known, Owner};
 use super::replies::{SwapReply, found, read, snapshot, stamped};
 use crate::operation::Operations;
@@ -193,7 +193,7 @@ impl Wire {
     ///
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
     /// does nothing else. The time to live is set only when a touch would be worth it, or when one of the timeouts is
-    /// another: that is a fifth of the work. A rotation is dated by the server, as it makes it: see [`weights`].
+    /// another: that is a fifth of the work. A rotation is dated by the server, as it makes it: see [`weight`].
     ///
     /// With what is `known` of whose the base is, nothing is written if it was revoked. With an `entry`, whoever it logs in is put into
     /// their index in the same step; its write is not fenced.
@@ -218,10 +218,9 @@ impl Wire {
         let call = if let Some(entry) = entry { entry.keys(call, is_known) } else { call };
         let version = base.record().version().get().to_le_bytes();
         let bytes = next.encode()?;
-        let dates = next.is_rotated(base.record()).then(|| weights(bytes.len()));
-        let dates = dates.as_ref().map_or(&[][..], |dates| &dates[..]);
+        let dates = next.is_rotated(base.record()).then(|| weight(bytes.len()).to_string());
         let call = call.arg(&version).arg(&bytes[..]).arg(lives).arg(epoch);
-        let call = call.arg(u8::from(options.ends_others)).arg(dates);
+        let call = call.arg(u8::from(options.ends_others)).arg(dates.unwrap_or_default());
         let call = match entry {
             Some(entry) => entry.args(call.arg(next.absolute_expiry().as_micros())).deadline(),
             None => self.fenced(call.deadline(), options.fence.as_ref())?,

@@ -1,9 +1,8 @@
 -- ARGV: the version that the record is based on (8 bytes), the record with its stamp, and how long it lives from now on
 -- in milliseconds, or nothing if that stays; and in which epoch the login began that the record is based on, if it is to be looked at
 -- whether that was revoked; and 1 if it is made on a server that is full as well, since others
--- end by it; and of a rotation, what each bit of its time is worth in the record's checksum, 4 bytes each: see dated.rs. Answers 1, and of a
--- rotation how long after the session's creation it was made. Passing a record into a script costs the server as much as all that is
--- done here.
+-- end by it; and what a rotation is dated by: see dated.rs. Answers 1, and of a rotation its date. Passing a record into a script
+-- costs the server as much as all that is done here.
 if redis.call('GETRANGE', KEYS[1], 16, 23) ~= ARGV[1] then
   local found = redis.call('GET', KEYS[1])
   return #ARGV[4] > 0 and {found, last_epoch()} or found
@@ -19,15 +18,14 @@ end
 local record, rotated = ARGV[2], nil
 if #ARGV[6] > 0 then
   rotated = math.max(now - struct.unpack('<I8', record, 25), 0)
-  local date, check = struct.pack('<I8', rotated), struct.unpack('<I4', record, 53)
-  for at = 0, 63 do
+  local date, check, weight = struct.pack('<I8', rotated), struct.unpack('<I4', record, 53), ARGV[6]
+  for at = 63, 0, -1 do
     local byte = math.floor(at / 8) + 1
-    local differs = bit.bxor(string.byte(record, 160 + byte), string.byte(date, byte))
-    if bit.band(differs, bit.lshift(1, at % 8)) ~= 0 then
-      check = bit.bxor(check, (struct.unpack('<I4', ARGV[6], 4 * at + 1)))
-    end
+    local differs = bit.bxor(string.byte(date, byte), string.byte(record, 160 + byte))
+    check = bit.bxor(check, bit.band(bit.rshift(differs, at % 8), 1) * weight)
+    weight = bit.bxor(bit.rshift(weight, 1), bit.band(weight, 1) * 0xedb88320) % 2^32
   end
-  check = struct.pack('<I4', check % 4294967296)
+  check = struct.pack('<I4', check % 2^32)
   record = string.sub(record, 1, 52) .. check .. string.sub(record, 57, 160) .. date .. string.sub(record, 169)
 end
 if #ARGV[3] > 0 then
