@@ -14,14 +14,16 @@ use crate::workspace::{BENCH, root, target};
 use crate::{Result, install};
 
 /// Each target, and the files with what it parses.
-const PARSERS: [(&str, &[&str]); 32] = [
+const PARSERS: [(&str, &[&str]); 37] = [
     ("byte_ranges", &["crates/filestore/src/web/range.rs"]),
     ("cache_record", &["crates/cache/src/redis/format.rs"]),
     ("cluster_slots", &["crates/redis/src/topology/slot_map.rs"]),
     ("cookie", &["crates/session/src/cookie.rs", "crates/session/src/token.rs"]),
     ("coord_record", &["crates/coord/src/record/format.rs"]),
     ("csrf_form", &["crates/session/src/layer/form.rs"]),
+    ("disk_name", &["crates/filestore/src/local/name.rs", "crates/filestore/src/local/thing.rs"]),
     ("envelope", &["crates/core/src/envelope.rs"]),
+    ("epoch", &["crates/coord/src/membership/epochs.rs"]),
     ("file_key", &["crates/filestore/src/key.rs"]),
     ("file_url", &["crates/filestore/src/web/signed/grant.rs"]),
     ("idempotency", &["crates/coord/src/idempotency/format.rs"]),
@@ -32,14 +34,28 @@ const PARSERS: [(&str, &[&str]); 32] = [
     ("mark", &["crates/filestore/src/local/marks/format.rs"]),
     ("member", &["crates/coord/src/membership/format.rs"]),
     ("message", &["crates/coord/src/signals/redis/listen.rs"]),
+    ("object_metadata", &["crates/filestore/src/object/metadata.rs", "crates/filestore/src/object/stamp.rs"]),
     ("opensearch_answers", &["crates/search/src/opensearch/source.rs", "crates/search/src/opensearch/error.rs"]),
+    (
+        "opensearch_generations",
+        &[
+            "crates/search/src/opensearch/generations/scan.rs",
+            "crates/search/src/opensearch/generations/copy.rs",
+            "crates/search/src/opensearch/generations/set.rs",
+            "crates/search/src/opensearch/versions.rs",
+        ],
+    ),
     ("record", &["crates/session/src/record/format.rs"]),
     ("run", &["crates/coord/src/run_once/format.rs"]),
     ("schedule", &["crates/coord/src/schedule/format.rs"]),
     ("sealed_value", &["crates/session/src/sealed/format.rs", "crates/session/src/sealed/cipher.rs"]),
     ("search_cursors", &["crates/search/src/cursor/format.rs"]),
-    ("search_requests", &["crates/search/src/validate.rs", "crates/search/src/limits.rs"]),
+    (
+        "search_requests",
+        &["crates/search/src/validate.rs", "crates/search/src/validate/documents.rs", "crates/search/src/limits.rs"],
+    ),
     ("service_url", &["crates/core/src/service_url.rs"]),
+    ("session_replies", &["crates/session/src/redis/replies.rs"]),
     ("shared_state", &["crates/coord/src/state/format.rs"]),
     ("simple_query_strings", &["crates/search/src/query/simple/parse.rs", "crates/search/src/query/simple/read.rs"]),
     ("stage_record", &["crates/filestore/src/object/record.rs"]),

@@ -11,8 +11,8 @@ use crate::Result;
 use crate::run::{cargo, quietly};
 use crate::workspace::{self, Package};
 
-/// For each library, the foreign crates whose types and traits its users meet. Clients of servers only where a user brings
-/// one of their own; of core, `metrics` and `tracing_core` only in what tests see.
+/// For each library, the foreign crates whose types and traits its users meet; of core, `metrics` and `tracing_core` only in what tests
+/// see. In which items those of clients of servers stand is in [`CLIENTS`].
 const FOREIGN: [(&str, &[&str]); 8] = [
     ("statehouse", &["bytes", "http", "http_body", "tower_service", "tokio", "serde_core"]),
     ("statehouse-core", &["bytes", "metrics", "serde_core", "tracing_core"]),
@@ -38,6 +38,47 @@ const FOREIGN: [(&str, &[&str]); 8] = [
     ("statehouse-search", &["reqwest", "serde_core"]),
 ];
 
+/// Of the crates that are clients of servers, or what those are made of, the items that may say so: where a user brings one of their
+/// own, and where what a server is asked and answers is the user's own.
+const CLIENTS: [(&str, &str, &[&str]); 4] = [
+    ("statehouse-redis", "deadpool_redis", &["RedisClient::from_pool", "RedisConfig::pool"]),
+    (
+        "statehouse-redis",
+        "redis",
+        &[
+            "Exclusive::pipeline",
+            "Exclusive::query",
+            "RedisClient::pipeline",
+            "RedisClient::query",
+            "RedisClient::query_dated",
+            "RedisClient::query_many",
+            "RedisClient::run_many",
+            "RedisScript::key",
+            "ScriptCall::arg",
+            "ScriptCall::key",
+            "ScriptCall::run",
+        ],
+    ),
+    (
+        "statehouse-filestore",
+        "object_store",
+        &[
+            "AsObjectStore::copy_opts",
+            "AsObjectStore::delete_stream",
+            "AsObjectStore::get_opts",
+            "AsObjectStore::list",
+            "AsObjectStore::list_with_delimiter",
+            "AsObjectStore::list_with_offset",
+            "AsObjectStore::put_multipart_opts",
+            "AsObjectStore::put_opts",
+            "AsObjectStore::rename_opts",
+            "ObjectFileStore::open",
+            "impl ObjectStore for AsObjectStore",
+        ],
+    ),
+    ("statehouse-search", "reqwest", &["OpenSearchConfig::with_http_client"]),
+];
+
 /// The language's own.
 const STANDARD: [&str; 4] = ["std", "core", "alloc", "proc_macro"];
 
@@ -57,7 +98,10 @@ pub(crate) fn check(packages: &[Package]) -> Result {
             return Err(format!("there is no package {name}"));
         }
         let documented = document(name)?;
-        let found = differences(allowed, &foreign(&documented)).into_iter().chain(stay(&documented));
+        let foreign = foreign(&documented);
+        let clients = CLIENTS.iter().filter(|(package, ..)| *package == name);
+        let clients = clients.flat_map(|(_, krate, items)| misplaced(krate, items, &foreign)).collect::<Vec<_>>();
+        let found = differences(allowed, &foreign).into_iter().chain(clients).chain(stay(&documented));
         wrong.extend(found.map(|what| format!("{name}: {what}")));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
@@ -76,6 +120,16 @@ fn differences(allowed: &[&str], found: &BTreeMap<String, BTreeSet<String>>) -> 
     wrong
 }
 
+/// In which items a client stands that may not say so, and which need not be allowed any more.
+fn misplaced(krate: &str, allowed: &[&str], found: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let places = found.get(krate).cloned().unwrap_or_default();
+    let new = places.iter().filter(|place| !allowed.contains(&place.as_str()));
+    let new = new.map(|place| format!("{krate} stands in the signature of {place}"));
+    let gone = allowed.iter().filter(|place| !places.contains(**place));
+    let gone = gone.map(|place| format!("{krate} stands no more in that of {place}; take it from the list"));
+    new.chain(gone).collect()
+}
+
 /// The JSON is a format of the compiler of the day; only what has not changed for years is read.
 fn document(name: &str) -> Result<Value> {
     let mut rustdoc = cargo(["rustdoc", "--quiet", "--locked", "--lib", "--all-features", "--package", name]);
@@ -89,20 +143,55 @@ fn document(name: &str) -> Result<Value> {
 /// The foreign crates, each with the items in whose signatures they stand.
 fn foreign(documented: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::<String, BTreeSet<String>>::new();
-    let items = documented["index"].as_object().into_iter().flatten().map(|(_, item)| item);
-    for item in items.filter(|item| is_ours_by_hand(item)) {
+    let owners = owners(documented);
+    let items = documented["index"].as_object().into_iter().flatten();
+    for (own, item) in items.filter(|(_, item)| is_ours_by_hand(item)) {
         let mut ids = BTreeSet::new();
         collect(&item["inner"], &mut ids);
         for id in ids {
             let krate = documented["paths"][&id]["crate_id"].to_string();
             let Some(krate) = documented["external_crates"][krate]["name"].as_str() else { continue };
             if !STANDARD.contains(&krate) && !krate.starts_with("statehouse") {
-                let shown = item["name"].as_str().unwrap_or("an implementation").to_owned();
-                found.entry(krate.to_owned()).or_default().insert(shown);
+                found.entry(krate.to_owned()).or_default().insert(shown(item, owners.get(own)));
             }
         }
     }
     found
+}
+
+/// The types and traits of the items that are in one, as methods and fields are.
+fn owners(documented: &Value) -> BTreeMap<String, String> {
+    let items = documented["index"].as_object().into_iter().flatten().map(|(_, item)| item);
+    let mut owners = BTreeMap::new();
+    for item in items {
+        let implementation = &item["inner"]["impl"];
+        let of = implementation["for"]["resolved_path"]["path"].as_str().or(item["name"].as_str());
+        let of = of.and_then(|path| path.rsplit("::").next());
+        let inside = [
+            &implementation["items"],
+            &item["inner"]["trait"]["items"],
+            &item["inner"]["struct"]["kind"]["plain"]["fields"],
+            &item["inner"]["struct"]["kind"]["tuple"],
+            &item["inner"]["enum"]["variants"],
+        ];
+        let inside = inside.into_iter().filter_map(Value::as_array).flatten();
+        owners.extend(inside.filter_map(|id| Some((id.to_string(), of?.to_owned()))));
+    }
+    owners
+}
+
+/// `Type::method`, or `impl Trait for Type`.
+fn shown(item: &Value, owner: Option<&String>) -> String {
+    let name = item["name"].as_str();
+    match (name, owner) {
+        (Some(name), Some(owner)) => format!("{owner}::{name}"),
+        (Some(name), None) => name.to_owned(),
+        (None, _) => {
+            let implementation = &item["inner"]["impl"];
+            let of = |what: &Value| what["path"].as_str().unwrap_or("a type").to_owned();
+            format!("impl {} for {}", of(&implementation["trait"]), of(&implementation["for"]["resolved_path"]))
+        }
+    }
 }
 
 /// Written in this crate, and not derived by the compiler for every type.
@@ -171,10 +260,19 @@ mod tests {
                     "trait": { "path": "Send", "id": 8, "args": null },
                     "for": { "resolved_path": { "path": "Handle", "id": 9, "args": null } }
                 } } },
+                "3": { "crate_id": 0, "name": null, "inner": { "impl": {
+                    "is_synthetic": false, "is_negative": false, "blanket_impl": null, "items": [1],
+                    "trait": null, "for": { "resolved_path": { "path": "Handle", "id": 9, "args": null } }
+                } } },
             },
         });
         let found = foreign(&documented);
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), [("redis".to_owned(), BTreeSet::from(["open".to_owned()]))]);
+        let places = BTreeSet::from(["Handle::open".to_owned()]);
+        assert_eq!(found.clone().into_iter().collect::<Vec<_>>(), [("redis".to_owned(), places)]);
+        assert_eq!(misplaced("redis", &["Handle::open"], &found), [""; 0]);
+        assert_eq!(misplaced("redis", &[], &found), ["redis stands in the signature of Handle::open"]);
+        let gone = misplaced("redis", &["Handle::open", "Handle::close"], &found);
+        assert_eq!(gone, ["redis stands no more in that of Handle::close; take it from the list"]);
         assert_eq!(stay(&documented).collect::<Vec<_>>(), ["Handle is not Send"]);
     }
 }

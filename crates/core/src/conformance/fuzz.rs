@@ -144,6 +144,29 @@ pub fn seal_envelope(input: &mut Vec<u8>) {
     input[52..56].copy_from_slice(&crc);
 }
 
+/// Closes what is open in JSON, so that one that breaks off is read to its end.
+pub fn close_json(input: &mut Vec<u8>) {
+    let (mut open, mut text, mut escaped) = (Vec::new(), false, false);
+    for byte in input.iter() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if text => escaped = true,
+            b'"' => text = !text,
+            b'{' if !text => open.push(b'}'),
+            b'[' if !text => open.push(b']'),
+            b'}' | b']' if !text => drop(open.pop()),
+            _ => {}
+        }
+    }
+    if text {
+        input.push(b'"');
+    }
+    while matches!(input.last(), Some(b',' | b':')) {
+        input.pop();
+    }
+    input.extend(open.into_iter().rev());
+}
+
 fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     input.splice(at..at, bytes.iter().copied());
 }
@@ -286,6 +309,19 @@ mod tests {
         });
         fs::remove_dir_all(folder).unwrap();
         assert!(deep.get() * 4 > all.get(), "{} of {}", deep.get(), all.get());
+    }
+
+    #[test]
+    fn json_that_breaks_off_is_closed() {
+        for (broken, whole) in [
+            ("{\"a\":[1,{\"b\":\"x\\\"{", "{\"a\":[1,{\"b\":\"x\\\"{\"}]}"),
+            ("[[1,", "[[1]]"),
+            ("{\"a\":{}}", "{\"a\":{}}"),
+        ] {
+            let mut input = broken.as_bytes().to_vec();
+            close_json(&mut input);
+            assert_eq!(String::from_utf8(input).unwrap(), whole);
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Trailers of files that anybody may have changed, and names of files that anybody may ask for.
+//! Trailers of files that anybody may have changed, names of files that anybody may ask for, and names that anybody may have given
+//! to what lies on the disk.
 
 use std::path::{Path, PathBuf};
 
 use statehouse_core::conformance::fuzz::Target;
 
 use super::format::{Decoded, FOOTER, Trailer};
+use super::name::{self, DIRECTORY};
+use super::thing::{is_spelling, split};
 use crate::FileKey;
 
 fn corpus(name: &str) -> PathBuf {
@@ -59,4 +62,38 @@ fn fuzz_file_key() {
             Err(error) => error.message().to_owned(),
         },
     );
+}
+
+/// A name as it would be spelled.
+fn spell(input: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(input);
+    let (stem, ending) = text.strip_suffix(DIRECTORY).map_or((&*text, ""), |stem| (stem, "+"));
+    *input = format!("{}{ending}", name::spelled(stem)).into_bytes();
+}
+
+/// What stands at the end of a path, the directories before which are rests of a long name: no two names add the same to a key.
+#[test]
+fn fuzz_disk_name() {
+    let words = ["%", "%2e", "%+f", "%4A", "+", "=", "=/", "con", "nul.", ".", "\u{e9}", "%c3%a9", "/"];
+    Target::new(corpus("disk_name")).with_words(&words).run(spell, |input| {
+        let slash = input.iter().rposition(|byte| *byte == b'/');
+        let (begun, file_name) = slash.map_or((&[][..], input), |slash| input.split_at(slash + 1));
+        let (stem, ending) = split(file_name);
+        let mut adds = Vec::new();
+        let before = begun.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+        let mut stems = before.map(|part| part.strip_suffix(b"=").unwrap_or(part)).chain([stem]);
+        if !stems.all(|stem| name::read(stem, &mut adds)) {
+            return "spells nothing".to_owned();
+        }
+        let (Ok(begun), Ok(adds)) = (std::str::from_utf8(begun), std::str::from_utf8(&adds)) else {
+            return "no text".to_owned();
+        };
+        if !is_spelling(begun, stem, adds) {
+            return "another spelling".to_owned();
+        }
+        assert!(!adds.contains('/'), "{adds:?} is one segment");
+        let spelled = [begun.as_bytes(), stem].concat();
+        assert_eq!(name::spelled(adds).as_bytes(), spelled, "{adds:?} is spelled in one way only");
+        format!("{} {:?} {}", begun.len() / 100, ending, name::is_plain(stem))
+    });
 }

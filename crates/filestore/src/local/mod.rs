@@ -104,6 +104,12 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// [`PutOptions::deadline`]: they are answered then, and the work goes on on a thread of its own, so a write may still
 /// happen. A file of at most 64 KiB that the system has in memory is read at once, on the thread that asks; everything else
 /// is done on threads where it may wait.
+///
+/// # Memory
+/// A stream that is put is written a megabyte at a time, or what comes within a quarter of a second. While that is written the next
+/// megabyte is gathered, and then no more is taken: an upload holds two megabytes and four pieces of its source at most, and a
+/// slow one what comes in that time. Nothing is kept back for uploads beyond that, so that as many as are accepted at a time hold as many times
+/// two megabytes at most: how many these are is for whoever accepts them.
 #[derive(Clone, Debug)]
 pub struct LocalFileStore {
     root: PathBuf,

@@ -22,8 +22,9 @@ use super::write::write_pieces;
 use crate::blocking::{blocking, ended};
 use crate::digest::{Intake, corrupt};
 
-/// How many bytes are gathered before they are written.
-const BATCH: usize = 1 << 20;
+/// How many bytes are gathered before they are written. An upload holds twice as many, besides the last piece of each: what is being
+/// written, and what is gathered meanwhile.
+pub(super) const BATCH: usize = 1 << 20;
 
 /// For how long: what many slow sources have sent would otherwise fill the memory.
 const GATHERING: Duration = Duration::from_millis(250);

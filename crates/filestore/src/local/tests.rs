@@ -2,6 +2,7 @@ mod contended;
 mod durable;
 mod leftovers;
 mod listing;
+mod memory;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};

@@ -64,8 +64,9 @@ pub(super) fn is_spelling(begun: &str, stem: &[u8], adds: &str) -> bool {
     if begun.is_empty() && name::is_plain(stem) {
         return true;
     }
-    let spelled = name::spelled(adds.strip_suffix('/').unwrap_or(adds));
-    spelled.as_bytes().strip_prefix(begun.as_bytes()) == Some(stem)
+    let segment = adds.strip_suffix('/').unwrap_or(adds);
+    // A slash is no part of a segment, however it is escaped.
+    !segment.contains('/') && name::spelled(segment).as_bytes().strip_prefix(begun.as_bytes()) == Some(stem)
 }
 
 /// Some file systems do not say in the directory what is what. `Unknown` is what is gone.

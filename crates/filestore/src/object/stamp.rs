@@ -28,7 +28,10 @@ impl Stamp {
 
     pub(super) fn decode(text: &str) -> Option<Self> {
         let (lock, token) = text.split_once('.')?;
-        Some(Self { lock: lock.to_owned(), token: Version::new(token.parse().ok()?) })
+        let stamp = Self { lock: lock.to_owned(), token: Version::new(token.parse().ok()?) };
+        // A number is written in one way only.
+        let is_lock = lock.len() == 32 && lock.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (is_lock && stamp.encode() == text).then_some(stamp)
     }
 }
 
@@ -49,7 +52,11 @@ mod tests {
         let stamp = Stamp::of(&fence);
         assert_eq!(stamp.encode(), format!("{}.1795223382034413", &digits(&fence)[..32]));
         assert_eq!(Stamp::decode(&stamp.encode()), Some(stamp));
-        for text in ["", "1", "abc.", "abc.x", "abc.-1"] {
+        let lock = &digits(&fence)[..32];
+        for token in ["", "x", "-1", "+1", "01", "1.", "18446744073709551616"] {
+            assert_eq!(Stamp::decode(&format!("{lock}.{token}")), None, "{token:?}");
+        }
+        for text in ["", "1", "abc.1", &format!("{}.1", lock.to_uppercase())] {
             assert_eq!(Stamp::decode(text), None, "{text:?}");
         }
     }

@@ -77,7 +77,7 @@ fn asked(index: &str, ids: &[DocumentId]) -> Call {
     Call::ask(format!("/{index}/_mget"), &json!({ "docs": docs }))
 }
 
-fn read(ids: &[DocumentId], body: &[u8]) -> Result<Vec<Told>> {
+pub(super) fn read(ids: &[DocumentId], body: &[u8]) -> Result<Vec<Told>> {
     let Answer { docs } = serde_json::from_slice(body).map_err(error::of_broken_body)?;
     let same = docs.len() == ids.len() && docs.iter().zip(ids).all(|(doc, id)| *doc.id == *id.as_str());
     if !same || docs.iter().any(|doc| doc.found.is_none() && doc.error.is_none()) {

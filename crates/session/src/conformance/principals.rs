@@ -383,6 +383,37 @@ pub(super) async fn what_is_over_ends_where_it_is_in_the_way_of_a_login_that_is_
     }
 }
 
+/// Sessions that have ended, and that the index may still have, stand beside some that are over by the limit.
+pub(super) async fn neither_what_has_ended_nor_what_is_over_is_in_the_way_of_a_login(backend: &impl SessionBackend) {
+    let (store, step) = (backend.service().await, backend.step());
+    for (max, ended) in [(1, 1), (1, 3), (2, 1), (2, 3)] {
+        let limit = Limit::reject(max).with_timeouts(Timeouts::new(5 * step, 30 * step, 30 * step));
+        for rotates in [false, true] {
+            let (who, case) = (somebody(), format!("{limit:?}, {ended} have ended, rotates: {rotates}"));
+            for _ in 0..ended {
+                let mut fixture = Fixture::new(step / 2);
+                fixture.new.principal = Some(who.clone());
+                store.create(&fixture.key(), &fixture.new).await.expect("a new session");
+            }
+            for _ in 0..max {
+                logged_in(backend, &who).await;
+            }
+            backend.pass_time(5 * step).await;
+            let own = if rotates {
+                let (fixture, base) = Fixture::create(backend).await;
+                let made = outcome(&*store, &base, Authority::Application, &who, limit).await;
+                assert!(matches!(made, Saved::Applied(_)), "{case}: {made:?}");
+                fixture.key()
+            } else {
+                let (next, created) = log_in(backend, &who, 0, Some(limit)).await;
+                created.unwrap_or_else(|refused| panic!("{case}: {refused}"));
+                next.key()
+            };
+            assert_eq!(listed(&*store, &who).await, [own], "{case}");
+        }
+    }
+}
+
 pub(super) async fn what_is_revoked_is_remembered_as_a_deletion(backend: &impl SessionBackend) {
     let (store, who) = (backend.service().await, somebody());
     let kept = logged_in(backend, &who).await.key();

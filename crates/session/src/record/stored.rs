@@ -398,6 +398,18 @@ impl Record {
         next
     }
 
+    /// Whether it is opened by another verifier than the record that it was made of.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_rotated(&self, base: &Self) -> bool {
+        self.verifier != base.verifier
+    }
+
+    /// The record with its last rotation so long after its creation.
+    #[cfg(feature = "redis")]
+    pub(crate) fn rotated_after(self, age: Duration) -> Self {
+        Self { rotated: age, ..self }
+    }
+
     /// The record as created at `now`, for backends that have no server to stamp it.
     #[must_use]
     pub fn stamped_new(mut self, now: Timestamp, absolute_timeout: Duration) -> Self {

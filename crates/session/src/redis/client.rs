@@ -4,20 +4,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Envelope, ErrorKind, Fence, Namespace, Operation, Result, Timestamp, hex};
+use statehouse_core::{ErrorKind, Fence, Namespace, Operation, Result, Timestamp, hex};
 use statehouse_redis::{
     ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, REFUSE_STALE_TO_DELETE, RedisClient, RedisScript, ScriptCall,
     raise, redis, script, unexpected_answer,
 };
 
 use super::anonymous::{Anonymous, second, until};
+use super::dated::weight;
 use super::principals::{Before, Deadline, Entry, Known, Owner};
+use super::replies::{SwapReply, found, read, snapshot, stamped};
 use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
-use crate::record::{Authority, NewSession, Record, SaveId, Snapshot, TOMBSTONE, deleted_at};
+use crate::record::{Authority, NewSession, Record, SaveId, Snapshot, TOMBSTONE};
 use crate::token::{SessionKey, VerifierHash, random};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
@@ -163,7 +164,7 @@ impl Wire {
         let mut command = redis::cmd("GET");
         command.arg(self.key(key));
         let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.redis.within(deadline).query_dated(&command).await?;
-        Self::found(key, bytes, now)
+        found(key, bytes, now)
     }
 
     /// The sessions of these keys together with other values that lie on the same server, of what has no value none. Not for a
@@ -184,19 +185,8 @@ impl Wire {
             return Err(unexpected_answer());
         }
         let others = values.split_off(keys.len()).try_into().map_err(|_| unexpected_answer())?;
-        let found = keys.iter().zip(values).map(|(key, bytes)| Self::found(key, bytes, now));
+        let found = keys.iter().zip(values).map(|(key, bytes)| found(key, bytes, now));
         Ok((found.collect(), others))
-    }
-
-    fn found(key: &SessionKey, bytes: Option<Vec<u8>>, now: Timestamp) -> Result<Loaded> {
-        let Some(bytes) = bytes else { return Ok(Loaded::Absent) };
-        if let Some(at) = deleted_at(&bytes) {
-            // What is known of the server's time is at most a second old, and never ahead of it.
-            return Ok(Loaded::Deleted { ago: now.since(at) });
-        }
-        let found = read(key, bytes, now)?;
-        // Of a key that somebody made persistent both timeouts still hold.
-        Ok(if found.expires() > now { Loaded::Found(found) } else { Loaded::Absent })
     }
 
     /// Replaces the session if it is at the version of `base`. If the answer is lost it is repeated, and known for its own
@@ -204,7 +194,7 @@ impl Wire {
     ///
     /// The stamp is made here, of the server's time as the base knows it, so that the server compares and stores and
     /// does nothing else. The time to live is set only when a touch would be worth it, or when one of the timeouts is
-    /// another: that is a fifth of the work.
+    /// another: that is a fifth of the work. A rotation is dated by the server, as it makes it: see [`weight`].
     ///
     /// With what is `known` of whose the base is, nothing is written if it was revoked. With an `entry`, whoever it logs in is put into
     /// their index in the same step; its write is not fenced.
@@ -230,8 +220,9 @@ impl Wire {
         let (call, _) = call_known(script, self.key(next.key()), known);
         let call = if let Some(entry) = entry { entry.keys(call, is_known) } else { call };
         let version = base.record().version().get().to_le_bytes();
+        let dates = next.is_rotated(base.record()).then(|| weight(bytes.len()).to_string());
         let call = call.arg(&version).arg(&bytes[..]).arg(lives).arg(epoch);
-        let call = call.arg(u8::from(options.ends_others));
+        let call = call.arg(u8::from(options.ends_others)).arg(dates.unwrap_or_default());
         let call = match entry {
             Some(entry) => entry.args(call.arg(next.absolute_expiry().as_micros())).deadline(),
             None => self.fenced(call.deadline(), options.fence.as_ref())?,
@@ -256,28 +247,20 @@ impl Wire {
 
     /// What the answer to a save says.
     fn swapped(&self, base: &Snapshot, next: Record, answer: redis::Value, options: SaveOptions) -> Result<Swapped> {
-        let (answer, last) = match answer {
-            redis::Value::Array(mut both) if both.len() == 2 => {
-                let last = both.pop().map(redis::from_redis_value::<u64>).transpose();
-                (both.remove(0), last.map_err(|_| unexpected_answer())?.unwrap_or(0))
-            }
-            alone => (alone, 0),
-        };
-        match answer {
-            redis::Value::Int(1) => {
+        match SwapReply::read(answer)? {
+            SwapReply::Made(rotated) => {
                 self.anonymous.changed(until(base.record()), until(&next));
+                let next = if let Some(age) = rotated { next.rotated_after(age) } else { next };
                 Ok(Swapped::Ok(snapshot(next, base.now())))
             }
-            redis::Value::Int(2) => Ok(Swapped::NotAtOnce(options)),
-            redis::Value::BulkString(found) if found.starts_with(TOMBSTONE) => Ok(Swapped::Gone),
-            redis::Value::BulkString(found) => {
+            SwapReply::NotAtOnce => Ok(Swapped::NotAtOnce(options)),
+            SwapReply::Gone => Ok(Swapped::Gone),
+            SwapReply::Other(found, last) => {
                 let current = read(base.record().key(), found, base.now())?;
                 let theirs = current.record().principal() == base.record().principal();
                 let is_over = theirs && current.record().is_revoked_in(last);
                 Ok(if is_over { Swapped::Gone } else { Swapped::Other(current, options) })
             }
-            redis::Value::Nil => Ok(Swapped::Gone),
-            _ => Err(unexpected_answer()),
         }
     }
 
@@ -394,26 +377,6 @@ fn stamped_over(base: &Snapshot, next: Record, id: SaveId) -> (Record, String) {
         return (next, lives);
     }
     (next.expiring_as(base.record()), String::new())
-}
-
-fn read(key: &SessionKey, bytes: Vec<u8>, now: Timestamp) -> Result<Snapshot> {
-    Ok(snapshot(Record::decode(key, &bytes.into())?, now))
-}
-
-fn snapshot(record: Record, now: Timestamp) -> Snapshot {
-    let idle_expiry = record.idle_expiry();
-    Snapshot::new(record, now, idle_expiry)
-}
-
-/// What a new session became: the bytes that were sent, under the stamp that the script answers.
-fn stamped(key: &SessionKey, sent: &[u8], stamp: &[u8], now: Timestamp) -> Result<Snapshot> {
-    let at = Envelope::STAMP_OFFSET;
-    let mut bytes = BytesMut::from(sent);
-    match bytes.get_mut(at..at + stamp.len()) {
-        Some(place) => place.copy_from_slice(stamp),
-        None => return Err(unexpected_answer()),
-    }
-    read(key, bytes.into(), now)
 }
 
 /// At least one: `SET` refuses zero.

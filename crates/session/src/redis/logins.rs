@@ -293,8 +293,8 @@ impl RedisSessionStore {
             match self.principals.enter((principal, key), epoch, (limit, evicts), &over, login.left()).await? {
                 Entered::Revoked => return Err(revoked()),
                 Entered::In => return Ok(Admitted { evicts, over }),
-                Entered::Full(_) if evicts => break,
-                Entered::Full(mut others) => {
+                Entered::Full(..) if evicts => break,
+                Entered::Full(mut others, under_way) => {
                     others.retain(|other| other != key);
                     let Seen { live, .. } = self.see(principal, &others, login.deadline).await?;
                     let gone = |key: &&SessionKey| !live.iter().any(|session| session.record().key() == *key);
@@ -302,8 +302,9 @@ impl RedisSessionStore {
                     self.principals.forget(principal, &gone, login.left()).await?;
                     let is_over = |session: &&Snapshot| lasting::is_beyond(session, limit);
                     let beyond = live.iter().filter(is_over).map(|session| *session.record().key());
-                    // Also where it is logins under way that they are too many with.
-                    over.extend(beyond.filter(|_| gone.is_empty() || live.len() >= limit.max as usize));
+                    // Only where they are still too many: what has ended is out of the index, and logins under way are not.
+                    let left = u64::try_from(live.len()).unwrap_or(u64::MAX).saturating_add(under_way);
+                    over.extend(beyond.filter(|_| left >= u64::from(limit.max)));
                 }
             }
         }

@@ -5,10 +5,14 @@ mod answers;
 mod at_once;
 mod client;
 mod config;
+mod dated;
 mod ends;
+#[cfg(test)]
+mod fuzz;
 mod judged;
 mod logins;
 mod principals;
+mod replies;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -50,7 +54,8 @@ use crate::token::{SessionKey, VerifierHash};
 /// master is killed; what too few have in time is [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and may be there.
 ///
 /// What a client needs to know of the server's time is the server's own clock, read in the last second
-/// ([`RedisClient::query_dated`]). The idle timeout slides when a tenth of it is to be gained, by reads and by writes.
+/// ([`RedisClient::query_dated`]). The idle timeout slides when a tenth of it is to be gained, by reads and by writes. When a session's token
+/// was replaced is for the script to say that does it, since requests are told by it whether they came before that.
 ///
 /// The server must not evict keys (`maxmemory-policy noeviction`): a session that it evicts is a user who has to log in
 /// again. A cache that fills the same server would evict all of them, or with `noeviction` keep everybody from logging in: it

@@ -197,8 +197,8 @@ pub(super) enum Entered {
     Revoked,
     /// It may create its session.
     In,
-    /// There are as many as there may be: these, and logins under way.
-    Full(Vec<SessionKey>),
+    /// There are as many as there may be: these, and so many logins under way.
+    Full(Vec<SessionKey>, u64),
 }
 
 impl Principals {
@@ -268,11 +268,11 @@ impl Principals {
         let call = call.arg(whole_micros(UNDER_WAY)).arg(begun).arg(limit.max);
         let over: Vec<u8> = over.iter().flat_map(|key| *key.as_bytes()).collect();
         let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).arg(&over[..]).deadline();
-        let answer: (u8, Vec<Vec<u8>>) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let answer: (u8, Vec<Vec<u8>>, u64) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         match answer {
-            (0, _) => Ok(Entered::Revoked),
-            (1, _) => Ok(Entered::In),
-            (2, others) => Ok(Entered::Full(read_keys(&others))),
+            (0, ..) => Ok(Entered::Revoked),
+            (1, ..) => Ok(Entered::In),
+            (2, others, under_way) => Ok(Entered::Full(read_keys(&others), under_way)),
             _ => Err(unexpected_answer()),
         }
     }
@@ -386,7 +386,7 @@ impl Principals {
 }
 
 /// What is no key was put there by somebody else.
-fn read_keys(found: &[Vec<u8>]) -> Vec<SessionKey> {
+pub(super) fn read_keys(found: &[Vec<u8>]) -> Vec<SessionKey> {
     found.iter().filter_map(|bytes| Some(SessionKey::from_bytes(bytes[..].try_into().ok()?))).collect()
 }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use statehouse_session::{
-    Authority, Deleted, NewSession, Principal, Revoke, SessionKey, SessionStore, SessionStoreExt as _, Token,
+    Authority, Deleted, Limit, NewSession, Principal, Revoke, SessionKey, SessionStore, SessionStoreExt as _, Timeouts,
+    Token,
 };
 use statehouse_testkit::{RedisCluster, RedisServer};
 
@@ -80,4 +81,40 @@ async fn what_has_ended_leaves_the_index_in_a_cluster() {
     let primary = cluster.primary_of(&index).await.unwrap().unwrap();
     let has = async || primary.command(&["ZCARD", &index]).await.unwrap().integer().unwrap();
     leaves(&cluster.url(), &namespace, has, false).await;
+}
+
+/// One is out of the index only once somebody has looked, one is over by the limit, and somebody else is about to log in: of two there
+/// may be, the one that is over has the second place.
+async fn is_let_in_beside(command: impl AsyncFn(&[&str]), url: &str) {
+    let namespace = random_namespace();
+    let (store, who) = (open_redis(url, &namespace).await, Principal::new("u42").unwrap());
+    let lost = log_in(&store, MINUTE).await;
+    command(&["DEL", &format!("{namespace}:session:records:{lost}")]).await;
+    let over = log_in(&store, MINUTE).await;
+    let of_logins = format!("{namespace}:session:principals:{{u42}}:entering");
+    command(&["ZADD", &of_logins, "9000000000000000", &"k".repeat(32)]).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let limit = Limit::reject(2).with_timeouts(Timeouts::new(Duration::from_millis(5), MINUTE, MINUTE));
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone()).with_limit(limit);
+    store.create(&token.key(), &new).await.unwrap();
+    let left: Vec<_> = store.list(&who).await.unwrap().iter().map(|session| *session.record().key()).collect();
+    assert_eq!(left, [token.key()]);
+    assert!(store.load(&over).await.unwrap().found().is_none());
+}
+
+#[tokio::test]
+async fn beside_a_login_under_way_nothing_that_is_over_is_in_the_way() {
+    let server = RedisServer::shared().await;
+    is_let_in_beside(async |command: &[&str]| drop(server.command(command).await.unwrap()), &server.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_a_login_under_way_nothing_that_is_over_is_in_the_way_in_a_cluster() {
+    let cluster = RedisCluster::shared().await;
+    let command = async |command: &[&str]| {
+        let primary = cluster.primary_of(command[1]).await.unwrap().unwrap();
+        drop(primary.command(command).await.unwrap());
+    };
+    is_let_in_beside(command, &cluster.url()).await;
 }

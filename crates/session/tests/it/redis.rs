@@ -191,6 +191,15 @@ async fn every_operation_costs_what_the_contract_says() {
     assert_eq!(round_trips(&proxy) - before, 1, "logout");
     assert_eq!(app.who(&cookie).await, "nobody");
 
+    // Both scripts, which the server may not know.
+    let other = random_namespace();
+    App::open(&server.url(), &other).await.send("POST", "/write", "").await;
+    let counted = format!("{other}:session:anonymous:count");
+    let begun = Instant::now();
+    while server.command(&["EXISTS", &counted]).await.unwrap().integer() != Some(1) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is counted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     // Of sessions that nobody is logged in to the server is told, besides, how many were created in the last second.
     let before = round_trips(&proxy);
     assert_eq!(app.send("POST", "/write", "").await.status(), StatusCode::OK);

@@ -1,16 +1,20 @@
 //! Requests of one browser that overtake each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{Request, Response, StatusCode, header};
 use axum::routing::post;
 use statehouse_core::conformance::rounds;
-use statehouse_session::{Authority, Session, SessionConfigBuilder, SessionStoreExt as _};
+use statehouse_session::{Authority, Session, SessionConfig, SessionConfigBuilder, SessionLayer, SessionStoreExt as _};
+use statehouse_testkit::RedisServer;
 use tokio::sync::Notify;
+use tower::ServiceExt as _;
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie, set_cookies, text, token};
+use crate::{open_redis, random_namespace};
 
 /// What the handler does before the other request runs, and after it.
 #[derive(Clone, Copy, Debug)]
@@ -192,5 +196,41 @@ async fn a_slow_read_does_not_bring_back_the_cookie_of_before_a_login_or_a_logou
         };
         let (slow, ()) = tokio::join!(app.send("POST", "/slow", &cookies), other);
         assert_eq!((slow.status(), slow.headers().get(header::SET_COOKIE)), (StatusCode::OK, None), "{during}");
+    }
+}
+
+/// Redis holds a login back that another request comes behind: when that came, nothing was replaced yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_comes_before_a_rotation_is_made_was_under_way_however_long_that_took() {
+    let server = RedisServer::start().await;
+    let store = Arc::new(open_redis(&server.url(), &random_namespace()).await);
+    let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let routes = with_slow(Slow::Write, Arc::clone(&entered), Arc::clone(&go_on));
+    let router = routes.layer(SessionLayer::with_config(store, SessionConfig::default()));
+    let post = |path: &str, cookie: &str| {
+        let request = Request::builder().method("POST").uri(path).header(header::COOKIE, cookie);
+        router.clone().oneshot(request.body(Body::empty()).unwrap())
+    };
+    for had in ["/put/cart/full", "/login/u1"] {
+        let old = set_cookie(&post(had, "").await.unwrap()).unwrap();
+        // The server knows the script from then on.
+        let old = set_cookie(&post("/login/u0", &old).await.unwrap()).unwrap();
+        server.command(&["CLIENT", "PAUSE", "60000", "WRITE"]).await.unwrap();
+        let login = tokio::spawn(post("/login/u2", &old));
+        // It has read and written by then, or the other comes before it all the same.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let slow = tokio::spawn(post("/slow", &old));
+        entered.notified().await;
+        server.command(&["CLIENT", "UNPAUSE"]).await.unwrap();
+        let fresh = set_cookie(&login.await.unwrap().unwrap()).unwrap();
+        go_on.notify_one();
+        let slow = slow.await.unwrap().unwrap();
+        assert_eq!(set_cookies(&slow), [""; 0], "{had}");
+        let request = Request::get("/who").header(header::COOKIE, &fresh);
+        let who = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(text(who).await, "u2", "{had}");
+        // Whoever comes now has not got its answer.
+        let late = set_cookies(&post("/put/late/x", &old).await.unwrap());
+        assert!(late.len() == 1 && late[0].starts_with("__Host-id-fallback="), "{had}: {late:?}");
     }
 }

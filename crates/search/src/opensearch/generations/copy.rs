@@ -170,7 +170,7 @@ pub(super) async fn records(
 /// How many are read at once.
 const PAGE: usize = 200;
 
-fn read(schema: &crate::Schema, ids: &[DocumentId], body: &[u8]) -> Result<Vec<Option<Record>>> {
+pub(super) fn read(schema: &crate::Schema, ids: &[DocumentId], body: &[u8]) -> Result<Vec<Option<Record>>> {
     let Answer { docs } = serde_json::from_slice(body).map_err(error::of_broken_body)?;
     if docs.len() != ids.len() || docs.iter().zip(ids).any(|(doc, id)| *doc.id != *id.as_str()) {
         return Err(error::of_other_question("OpenSearch answered with other documents than were asked for"));

@@ -10,6 +10,8 @@ mod compare;
 mod copy;
 mod ending;
 mod filler;
+#[cfg(test)]
+mod fuzz;
 mod ground;
 mod repair;
 mod rows;

@@ -43,9 +43,9 @@ struct Hit<'a> {
 }
 
 /// Some documents, and whether there may be more behind the last one.
-struct Page {
-    found: Vec<(DocumentId, u64)>,
-    next: Option<String>,
+pub(super) struct Page {
+    pub(super) found: Vec<(DocumentId, u64)>,
+    pub(super) next: Option<String>,
 }
 
 impl Ground {
@@ -236,7 +236,7 @@ impl Side {
     }
 }
 
-fn read(body: &[u8], size: usize) -> Result<Page> {
+pub(super) fn read(body: &[u8], size: usize) -> Result<Page> {
     let Answer { hits: Hits { hits }, sharded } = serde_json::from_slice(body).map_err(error::of_broken_body)?;
     sharded.check_all()?;
     let next = hits.last().filter(|_| hits.len() >= size).and_then(|hit| hit.sort[0].clone());

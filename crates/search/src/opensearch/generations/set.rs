@@ -121,7 +121,9 @@ impl Set {
                 Some((number.parse().ok()?, state))
             }
         };
-        parts.next().is_none().then_some(Self { last, live, beside, frozen })
+        let set = Self { last, live, beside, frozen };
+        // Numbers are written in one way only.
+        (parts.next().is_none() && set.name(alias) == name).then_some(set)
     }
 }
 
@@ -175,6 +177,8 @@ mod tests {
             "acme.wards@Write.1.1.2",
             "acme.wards@Write.1.1.2.other",
             "acme.wards@Write.1.1.2.kept.more",
+            "acme.wards@Write.+1.1",
+            "acme.wards@Write.1.01",
             "acme.wards@000001",
             "acme.ward@Write.1.1",
         ] {

@@ -3,16 +3,40 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use statehouse_core::conformance::fuzz::Target;
+use statehouse_core::conformance::fuzz::{Target, close_json};
 
 use crate::opensearch::onward::Onward;
 use crate::opensearch::{bulk, error, search, source};
 use crate::work::Stop;
-use crate::{DocumentId, Facet, Field, Highlight, Operation, Query, Record, Schema, SearchRequest, Sort};
+use crate::{DocumentId, Facet, Field, Highlight, Operation, Projection, Query, Record, Schema, SearchRequest, Sort};
 
 const INDEX: &str = "clinic-000001";
 
-const WORDS: [&str; 16] = [
+/// What servers and proxies answer with.
+const STATUSES: [u16; 20] =
+    [200, 201, 400, 401, 403, 404, 406, 408, 409, 413, 415, 418, 429, 500, 502, 503, 504, 507, 301, 999];
+
+/// What a server calls a failure that is told apart from others.
+const EXCEPTIONS: [&str; 16] = [
+    "too_many_buckets_exception",
+    "version_conflict_engine_exception",
+    "search_context_missing_exception",
+    "index_not_found_exception",
+    "invalid_index_name_exception",
+    "index_closed_exception",
+    "index_create_block_exception",
+    "node_closed_exception",
+    "index_shard_closed_exception",
+    "resource_already_exists_exception",
+    "circuit_breaking_exception",
+    "illegal_argument_exception",
+    "mapper_parsing_exception",
+    "strict_dynamic_mapping_exception",
+    "illegal_state_exception",
+    "remote_transport_exception",
+];
+
+const WORDS: [&str; 24] = [
     "null",
     "{}",
     "[]",
@@ -29,6 +53,14 @@ const WORDS: [&str; 16] = [
     "\"error\":{\"type\":\"cluster_block_exception\",\"reason\":\"blocked by: [a/b/c];\"},",
     "\"\\ud800\"",
     "\"status\":503,",
+    "\"status\":400,",
+    "\"status\":409,",
+    "\"rate\":0.5,",
+    "\"open\":true,",
+    "\"_index\":\"clinic-000002\",",
+    "\"caused_by\":{\"type\":\"already_closed_exception\"},",
+    "\"reason\":\"no node found for it\",",
+    "\"reason\":\"the collapse field must be single valued\",",
 ];
 
 fn corpus() -> PathBuf {
@@ -41,6 +73,9 @@ fn schema() -> Schema {
         .field(Field::keyword("chapter").sortable())
         .field(Field::u64("uses").sortable())
         .field(Field::date("day"))
+        .field(Field::f64("rate"))
+        .field(Field::bool("open"))
+        .field(Field::i64("left"))
         .build()
         .unwrap()
 }
@@ -99,47 +134,49 @@ fn got(schema: &Schema, input: &[u8]) -> String {
         let Some(record) = found else { return "absent".to_owned() };
         assert_eq!(*record.id(), id, "the one that was asked for");
         assert!(record.iter().all(|(name, _)| schema.field(name).is_some()), "{record:?}");
+        let record = source::project(record, schema, &Projection::Fields(vec!["uses".into(), "day".into()]));
+        assert!(record.iter().all(|(name, _)| ["uses", "day"].contains(&name)), "{record:?}");
         format!("{} values", record.iter().count())
     })
 }
 
-/// Closes what is open, so that an answer that breaks off is read to its end.
-fn close(input: &mut Vec<u8>) {
-    let (mut open, mut text, mut escaped) = (Vec::new(), false, false);
-    for byte in input.iter() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if text => escaped = true,
-            b'"' => text = !text,
-            b'{' if !text => open.push(b'}'),
-            b'[' if !text => open.push(b']'),
-            b'}' | b']' if !text => drop(open.pop()),
-            _ => {}
-        }
-    }
-    if text {
-        input.push(b'"');
-    }
-    while matches!(input.last(), Some(b',' | b':')) {
-        input.pop();
-    }
-    input.extend(open.into_iter().rev());
+/// The status that an answer says it has, as those of errors do; of others one or the other.
+fn status(input: &[u8]) -> u16 {
+    let text = String::from_utf8_lossy(input);
+    let said = text.rsplit("\"status\":").next().filter(|rest| rest.len() < text.len());
+    let digits = said.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    let other = STATUSES[input.len() % STATUSES.len()];
+    digits.and_then(|digits| digits.parse().ok()).filter(|status| (100..1_000).contains(status)).unwrap_or(other)
+}
+
+/// The failure that an answer says, by every name that is told apart.
+fn renamed(input: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(input);
+    let name = EXCEPTIONS[input.iter().map(|byte| usize::from(*byte)).sum::<usize>() % EXCEPTIONS.len()];
+    text.replacen("cluster_block_exception", name, 1).into_bytes()
 }
 
 #[test]
 fn fuzz_opensearch_answers() {
     let (schema, operations) = (schema(), operations());
-    Target::new(corpus()).with_words(&WORDS).run(close, |input| {
+    Target::new(corpus()).with_words(&WORDS).run(close_json, |input| {
         let written = said(bulk::read(&operations, input), |outcomes| {
             assert_eq!(outcomes.len(), operations.len());
             outcomes.join(", ")
         });
-        // An error, whatever it says.
-        let status = 200 + 16 * u16::from(input.first().copied().unwrap_or_default());
-        let failed = error::of_answer(status, input, &"127.0.0.1:9200");
-        assert!(!failed.to_string().is_empty());
-        let verdict = error::Verdict::of(status, input);
         let read = format!("{}|{}|{}", searched(&schema, input), paged(&schema, input), got(&schema, input));
-        format!("{read}|{written}|{} {verdict:?}", failed.kind())
+        format!("{read}|{written}|{}|{}", failed(input), failed(&renamed(input)))
     });
+}
+
+/// What it is as an error, whatever it says.
+fn failed(input: &[u8]) -> String {
+    let status = status(input);
+    let failed = error::of_answer(status, input, &"127.0.0.1:9200");
+    assert!(!failed.to_string().is_empty());
+    let (verdict, lost) = (error::Verdict::of(status, input), error::lacks_state(input));
+    if (200..300).contains(&status) {
+        assert_eq!(verdict, error::Verdict::Final, "it was done");
+    }
+    format!("{} {verdict:?} {lost}", failed.kind())
 }
