@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Envelope, ErrorKind, Fence, Namespace, Operation, Result, Timestamp, hex};
+use statehouse_core::{Envelope, ErrorKind, Fence, Namespace, Result, Timestamp, hex};
 use statehouse_redis::{
     ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, REFUSE_STALE_TO_DELETE, RedisClient, RedisScript, ScriptCall,
     raise, redis, script, unexpected_answer,
@@ -298,7 +298,6 @@ impl Wire {
                 self.anonymous.changed(Some(until(before)), Some(until(after)));
             }
             1 => {}
-            2 => self.note_full(OPERATION.touch),
             _ => return Err(unexpected_answer()),
         }
         Ok(((Touched::Slid, ends), Owner::read(&principal, epoch)))
@@ -328,7 +327,7 @@ impl Wire {
         let (deleted, principal, epoch) = self.send_delete(&first, self.fenced(again, fence)?, options).await?;
         match deleted {
             1 => self.full.store(false, Ordering::Relaxed),
-            3 => self.note_full(OPERATION.delete),
+            3 => self.note_full(),
             _ => {}
         }
         let deleted = match deleted {
@@ -361,12 +360,11 @@ impl Wire {
     }
 
     /// Says so once, until the server has stored something again.
-    fn note_full(&self, operation: Operation) {
+    fn note_full(&self) {
         if !self.full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 name: "session.store_full",
-                operation = operation.name(),
-                "the memory of Redis is full: sessions are deleted without a trace, and none slides or is stored"
+                "the memory of Redis is full: sessions are deleted without a trace, and none is stored"
             );
         }
     }
