@@ -282,13 +282,13 @@ impl<V: CacheValue> Call<'_, V> {
         let prepared = self.core.tier.prepare(self.key, value, format)?.end().await?;
         let value = Arc::clone(&prepared.value);
         let outcome = match (permit, freshness) {
-            // Nobody can change it in a store that is away but this process, and it has not.
-            (Permit::Away, Freshness::Unspoiled) => Outcome::Valid,
             (Permit::Store(held), Freshness::Unspoiled) => {
                 let (guard, access) = (held.guard(), self.settings.access());
                 let set = self.core.tier.set(self.key, prepared, self.time_to_live, guard, None, access);
                 held.end(self.unless_slow(self.core.writes.asks(), set).await).await?
             }
+            // Without a lease nobody says whether it was invalidated meanwhile: a store that is away from this process need not be
+            // away from others.
             _ => Outcome::Loaded,
         };
         Ok((Arc::clone(&value), outcome(value)))

@@ -214,14 +214,6 @@ impl<V: CacheValue> Core<V> {
         }
     }
 
-    /// To be called when a write of the key begins and when it is done: what is being loaded without the store is not shared with
-    /// who calls later. In memory, and under a lease, the store says so itself.
-    pub(crate) fn spoil(&self, key: &CacheKey) {
-        if self.tier.place() == Place::Elsewhere {
-            self.flights.spoil(key);
-        }
-    }
-
     /// Does an invalidation; if the store does not take it, it is kept, for whatever reason: a login that is refused today is
     /// let in tomorrow, and what was invalidated is still there then.
     pub(crate) async fn invalidate<T>(

@@ -37,7 +37,7 @@ enum Phase {
     Loading,
     /// The value is on its way to the store. Who joins now asks the store again afterwards.
     Storing,
-    /// This process has begun to set or invalidate it: it is neither shared with who joins now nor stored.
+    /// This process has begun to invalidate it: it is neither shared with who joins now nor stored.
     Spoiled,
 }
 
@@ -114,8 +114,8 @@ impl<V> Flights<V> {
         Enter::Lead(Leader { flights: self, key: key.clone(), outcome, place: Place::Held })
     }
 
-    /// To be called when a set or an invalidation begins: what is being loaded is neither stored nor shared with later callers,
-    /// whether or not the write reaches the store.
+    /// To be called when an invalidation begins: what is being loaded is neither stored nor shared with later callers, whether or
+    /// not it reaches the store.
     pub(crate) fn spoil(&self, key: &CacheKey) {
         if let Some(flight) = self.lock().get_mut(key) {
             flight.phase = Phase::Spoiled;
@@ -133,7 +133,7 @@ impl<V> Flights<V> {
     }
 }
 
-/// Whether this process has begun to set or invalidate a value while it was loaded.
+/// Whether this process has begun to invalidate a value while it was loaded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     Unspoiled,

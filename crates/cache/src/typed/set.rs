@@ -116,12 +116,9 @@ where
                 core.replay(&key, access).await?;
             }
             let prepared = core.tier.prepare(&key, self.value, format)?.end().await?;
-            core.spoil(&key);
             let fence = self.fence.as_ref();
             let outcome = core.tier.set(&key, prepared, self.time_to_live, guard, fence, access).await?;
             if matches!(outcome, SetOutcome::Stored(_)) {
-                // What was there before is gone, and what began to be loaded beside this may be it.
-                core.spoil(&key);
                 core.familiar.saw(&key, true);
                 core.kept.paid(&Debt::Key(key.clone()), begun);
             }

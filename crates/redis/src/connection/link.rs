@@ -230,11 +230,12 @@ impl Link {
         if self.probing.swap(true, Ordering::AcqRel) {
             return None;
         }
+        // Before the task: with its runtime it may end before it has begun.
+        let reset = ResetOnDrop(Arc::clone(&link));
         let before = self.replies.load(Ordering::Relaxed);
         let (asked, pong) = (Arc::clone(&link), Arc::<AtomicBool>::default());
         let has_pong = Arc::clone(&pong);
         runtime.spawn(async move {
-            let reset = ResetOnDrop(Arc::clone(&link));
             let state = link.state_of(&mut lease.connection, because_of.as_ref()).await;
             drop(reset);
             match state {

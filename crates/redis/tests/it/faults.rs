@@ -1,5 +1,8 @@
 //! One server: stopped, paused, black-holed, half-open, cut.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use statehouse_core::policy::BreakerState;
@@ -372,4 +375,33 @@ async fn an_answer_of_another_length_than_the_question_is_an_error() {
         let found = client.get_many(&["a", "b"]).await;
         assert!(found.is_err(), "{answer:?}: {found:?}");
     }
+}
+
+/// Who finds out that a connection is silent is a task, and may end with its runtime before it has begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_connection_is_replaced_although_the_runtime_has_ended_that_was_to_find_out() {
+    let (silent, live) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = FaultProxy::start(silent.address());
+    let client = open(&format!("{}?connections=1&deadline=20s", proxy.url(&silent.url()))).await.unwrap();
+    get(&client).await.unwrap();
+    proxy.retarget(live.address());
+    silent.pause();
+    let asker = client.clone();
+    let asked = std::thread::spawn(move || {
+        let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        other.block_on(async {
+            let mut asked = pin!(get(&asker));
+            poll_fn(|context| {
+                let answer = asked.as_mut().poll(context);
+                assert!(answer.is_pending(), "the server is paused");
+                let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+                if tasks > 0 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    });
+    asked.join().unwrap();
+    let begun = Instant::now();
+    until(Duration::from_secs(30), async || get(&client).await.is_ok()).await;
+    println!("half-open, and nobody to find out: noticed, replaced and answered in {:?}", begun.elapsed());
 }

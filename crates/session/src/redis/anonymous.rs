@@ -1,7 +1,7 @@
 //! How many sessions there are that nobody is logged in to, so that a flood of them fills no server.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use statehouse_core::{Error, ErrorKind, Namespace, Result, Timestamp};
@@ -103,23 +103,14 @@ impl Anonymous {
     /// Tells the server in the background, unless that is about to be done. At first at once, and then once a second.
     fn tell_soon(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let mut pause = {
+        let pause = {
             let mut state = self.lock();
             if std::mem::replace(&mut state.tells, true) {
                 return;
             }
             state.asked.map_or(Duration::ZERO, |(_, asked)| EVERY.saturating_sub(asked.elapsed()))
         };
-        let this = Arc::downgrade(self);
-        runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                match this.upgrade() {
-                    Some(this) if this.tell().await => pause = EVERY,
-                    _ => return,
-                }
-            }
-        });
+        runtime.spawn(Telling { of: Arc::downgrade(self), is_done: false }.run(pause));
     }
 
     /// Says whether there is more to tell by now.
@@ -138,6 +129,36 @@ impl Anonymous {
             tracing::debug!(name: "session.anonymous_not_counted", kind = %error.kind(), "the number of anonymous sessions could not be told");
         }
         self.lock().told(answer)
+    }
+}
+
+/// The task that tells. If it ends before it is done, as with the runtime that it is on, who counts next begins another.
+struct Telling {
+    of: Weak<Anonymous>,
+    is_done: bool,
+}
+
+impl Telling {
+    async fn run(mut self, mut pause: Duration) {
+        loop {
+            tokio::time::sleep(pause).await;
+            match self.of.upgrade() {
+                Some(count) if count.tell().await => pause = EVERY,
+                _ => break,
+            }
+        }
+        self.is_done = true;
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(count) = self.of.upgrade().filter(|_| !self.is_done) {
+            let mut state = count.lock();
+            state.tells = false;
+            // As where the answer is lost: it may have been told.
+            state.sent.clear();
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! For how long sessions wait for a server that is there and answers no writes, or no reads.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use statehouse_core::policy::{Pace, Refused};
@@ -90,22 +90,9 @@ impl Answers {
         if side(self).looks.swap(true, Ordering::AcqRel) {
             return;
         }
+        let looking = Looking { of: Arc::downgrade(self), side };
         tracing::warn!(name: "session.held_back", verb = side(self).verb.word(), "Redis is there and answers none of these; sessions do not wait for it");
-        let this = Arc::downgrade(self);
-        runtime.spawn(async move {
-            while let Some(this) = this.upgrade() {
-                let Some(refused) = side(&this).pace.refusal() else {
-                    side(&this).looks.store(false, Ordering::Release);
-                    return;
-                };
-                // A store that nobody has any more ends it.
-                let weak = Arc::downgrade(&this);
-                drop(this);
-                sleep(refused.after()).await;
-                let Some(this) = weak.upgrade() else { return };
-                this.find_out(side(&this)).await;
-            }
-        });
+        runtime.spawn(looking.run());
     }
 
     /// Asks over a connection of its own: whoever shares one with a write that is held back waits with it.
@@ -119,6 +106,34 @@ impl Answers {
         };
         if timeout(LIMIT, answer).await.is_ok_and(|answer| is_answer(&answer)) {
             asked.came();
+        }
+    }
+}
+
+/// The task that finds out for all. Whatever ends it, as the end of the runtime that it is on, who is refused next begins
+/// another.
+struct Looking {
+    of: Weak<Answers>,
+    side: fn(&Answers) -> &Side,
+}
+
+impl Looking {
+    /// A store that nobody has any more ends it.
+    async fn run(self) {
+        while let Some(answers) = self.of.upgrade() {
+            let Some(refused) = (self.side)(&answers).pace.refusal() else { return };
+            drop(answers);
+            sleep(refused.after()).await;
+            let Some(answers) = self.of.upgrade() else { return };
+            answers.find_out((self.side)(&answers)).await;
+        }
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let Some(answers) = self.of.upgrade() {
+            (self.side)(&answers).looks.store(false, Ordering::Release);
         }
     }
 }

@@ -284,7 +284,6 @@ impl Wire {
                 self.anonymous.changed(Some(until(before)), Some(until(after)));
             }
             1 => {}
-            2 => self.note_full(OPERATION.touch),
             _ => return Err(unexpected_answer()),
         }
         Ok(((Touched::Slid, ends), Owner::read(&principal, epoch)))
@@ -314,7 +313,7 @@ impl Wire {
         let (deleted, principal, epoch) = self.send_delete(&first, self.fenced(again, fence)?, options).await?;
         match deleted {
             1 => self.full.store(false, Ordering::Relaxed),
-            3 => self.note_full(OPERATION.delete),
+            3 => self.note_full(),
             _ => {}
         }
         let deleted = match deleted {
@@ -347,12 +346,11 @@ impl Wire {
     }
 
     /// Says so once, until the server has stored something again.
-    fn note_full(&self, operation: Operation) {
+    fn note_full(&self) {
         if !self.full.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 name: "session.store_full",
-                operation = operation.name(),
-                "the memory of Redis is full: sessions are deleted without a trace, and none slides or is stored"
+                "the memory of Redis is full: sessions are deleted without a trace, and none is stored"
             );
         }
     }

@@ -63,7 +63,7 @@ use crate::token::{SessionKey, VerifierHash};
 /// [`health`](SessionStore::health), which asks each time, is degraded; the capability [`UNEVICTED`] is there only if it is certain that it does not.
 ///
 /// On a server whose memory is full a deletion still works: the key is removed, so that for requests under way the session
-/// is absent and not deleted. Reads go on, and no session slides until there is room. A revocation, of one or of everybody, is made as on any other: what it
+/// is absent and not deleted. Reads go on, and sessions slide. A revocation, of one or of everybody, is made as on any other: what it
 /// writes, some hundred bytes for each principal, goes beyond the limit, since behind a first command that needs no room Redis refuses a script no other.
 ///
 /// A session must fit into an answer: above `max_answer`, less 1 KiB, it is [`TooLarge`](statehouse_core::ErrorKind::TooLarge), and stays as it was.

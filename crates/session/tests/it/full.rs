@@ -9,7 +9,7 @@ use statehouse_session::{
     MemoryConfig, MemorySessionStore, NewSession, Principal, RedisSessionStore, Revoke, Rotation, Saved, SessionKey,
     SessionStore, SessionStoreExt as _, Token, Touched,
 };
-use statehouse_testkit::{RedisCluster, RedisServer, SmallDisk};
+use statehouse_testkit::{RedisCluster, RedisServer, Reply, SmallDisk};
 
 use crate::random_namespace;
 
@@ -113,6 +113,30 @@ async fn a_redis_without_memory_ends_sessions() {
     }
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     create(&store).await;
+}
+
+/// Or whoever is at it would be logged out while the server is full.
+#[tokio::test]
+async fn on_a_redis_without_memory_a_session_slides() {
+    let server = RedisServer::builder().max_memory(64 << 20, "noeviction").start().await;
+    let namespace = random_namespace();
+    let store = crate::open_redis(&server.url(), &namespace).await;
+    let anonymous = create(&store).await;
+    let [[logged_in, _]] = &log_in_twice(&store, &["u42"]).await[..] else { panic!("one principal") };
+    server.command(&["CONFIG", "SET", "maxmemory", "100kb"]).await.unwrap();
+    for token in [&anonymous, logged_in] {
+        let key = format!("{namespace}:session:records:{}", token.key());
+        let expires = async || {
+            let Reply::Integer(left) = server.command(&["PTTL", &key]).await.unwrap() else { panic!("no key") };
+            (left, store.load(&token.key()).await.unwrap().found().expect("a session").expires())
+        };
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = expires().await;
+        assert_eq!(store.touch(&token.key()).await.unwrap(), Touched::Slid);
+        let after = expires().await;
+        assert!(after.0 > before.0, "the key: {before:?} {after:?}");
+        assert!(after.1.since(before.1) >= Duration::from_secs(2), "the session: {before:?} {after:?}");
+    }
 }
 
 /// The epochs and the sessions lie on different nodes there.

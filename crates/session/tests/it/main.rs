@@ -32,6 +32,7 @@ mod responses;
 mod revoked;
 mod rfc6265bis;
 mod rounds;
+mod runtimes;
 mod sealed;
 #[cfg(feature = "redis-tls")]
 mod secure;

@@ -3,6 +3,7 @@
 use statehouse_core::Retry;
 
 use super::*;
+use crate::TouchOutcome;
 
 /// Fills the server until it refuses to take more, and then takes some of its room away: what is free is not exact.
 async fn fill(server: &RedisServer) {
@@ -50,4 +51,21 @@ async fn a_full_server_still_removes_and_clears_and_loaders_answer() {
     cache.set("b", 4).await.unwrap();
     assert_eq!(other.get_many(&["b", "c"]).await.unwrap()[0].as_deref(), Some(&4));
     assert_eq!(other.get("c").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn on_a_full_server_an_entry_lives_as_much_longer_as_is_said() {
+    let server = RedisServer::builder().max_memory(6 << 20, "noeviction").start().await;
+    let subject = InRedis::new(server.url());
+    let caches = Caches::redis(subject.client().await, &subject.namespace);
+    let cache: TypedCache<u32> = caches.cache("rates").time_to_live(LONG).open().unwrap();
+    cache.set("a", 1).await.unwrap();
+    fill(&server).await;
+    assert!(matches!(cache.touch("a", LONG * 2).await.unwrap(), TouchOutcome::Touched(_)));
+    let Reply::Array(keys) = raw(&server, &[b"KEYS", b"test-*:a"]).await else { panic!("no keys") };
+    let Reply::Integer(left) = raw(&server, &[b"PTTL", keys[0].text().unwrap().as_bytes()]).await else {
+        panic!("no key")
+    };
+    assert!(keys.len() == 1 && left > 600_000, "{left} of {keys:?}");
+    assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&1));
 }

@@ -1,7 +1,7 @@
 //! A store that is away for a moment.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use statehouse_core::Result;
 use statehouse_core::layer::Layer;
@@ -64,6 +64,42 @@ async fn who_calls_after_a_set_does_not_share_what_was_being_loaded_without_the_
         let (early, late) = tokio::join!(early, set);
         assert_eq!((*early.unwrap(), late), (1, 5));
     }
+}
+
+/// Two processes, of which the store is away from one.
+#[tokio::test]
+async fn who_calls_after_another_process_invalidated_does_not_share_what_was_being_loaded_without_the_store() {
+    let (away, memory) = (Away::default(), MemoryCache::default());
+    let (layer, shared) = (away.clone(), memory.clone());
+    let cut_off = Caches::backend(move |_: &str, _| -> Result<Arc<dyn Cache>> {
+        Ok(Arc::new(LayeredCache::new(Arc::new(shared.clone()), layer.clone())))
+    });
+    let well = Caches::backend(move |_: &str, _| -> Result<Arc<dyn Cache>> { Ok(Arc::new(memory.clone())) });
+    let open = |caches: &Caches| -> TypedCache<u32> { caches.cache("rates").time_to_live(MINUTE).open().unwrap() };
+    let (cut_off, well) = (open(&cut_off), open(&well));
+    away.0.store(true, Ordering::SeqCst);
+    let (loading, proceed, row, loads) = (Notify::new(), Notify::new(), AtomicU32::new(1), AtomicU32::new(0));
+    let load = || async {
+        let (found, number) = (row.load(Ordering::SeqCst), loads.fetch_add(1, Ordering::SeqCst));
+        loading.notify_one();
+        if number == 0 {
+            proceed.notified().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok::<_, io::Error>(found)
+    };
+    let early = cut_off.get_or_load("a", load).into_future();
+    let others = async {
+        loading.notified().await;
+        row.store(2, Ordering::SeqCst);
+        well.invalidate("a").await.unwrap();
+        let late = async { join_all((0..10).map(|_| cut_off.get_or_load("a", load).into_future())).await };
+        tokio::join!(late, async { proceed.notify_one() }).0
+    };
+    let (early, late) = tokio::join!(early, others);
+    assert_eq!(*early.unwrap(), 1);
+    assert!(late.into_iter().all(|value| *value.unwrap() == 2), "older than the call");
+    assert_eq!(loads.into_inner(), 2, "those that called later share one");
 }
 
 /// Keeps the first reservation waiting until it is told how that fails.

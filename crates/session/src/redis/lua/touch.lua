@@ -25,12 +25,9 @@ if #ARGV[1] > 0 and principal == ARGV[1] and epoch < last_epoch() then
 end
 local idle = number(head, 177)
 local soft = now + idle
-local stamped = redis.pcall('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
-if type(stamped) == 'table' then
-  -- A server that is full keeps the session as long as it would have lived anyway.
-  return string.find(stamped.err, 'OOM', 1, true) and {2, 0, 0, 0, '', 0, 0} or stamped
-end
+-- First what needs no room, so that a session slides on a server that is full as well: see revoke.lua.
 local slid = redis.call('PEXPIRE', KEYS[1], math.ceil((math.min(soft, hard) - now) / 1000))
+redis.call('SETRANGE', KEYS[1], 16, sealed(number(head, 17), number(head, 25), soft, hard))
 if #principal > 0 then
   return {slid, 0, 0, 0, principal, hard, epoch}
 end
