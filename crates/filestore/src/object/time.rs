@@ -2,8 +2,12 @@
 
 use statehouse_core::Timestamp;
 
-/// Reads `2026-01-31T23:59:59.123Z`.
+/// Reads `2026-01-31T23:59:59.123Z`, and a time as HTTP writes it, as Azure's listings do.
 pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+    parse_iso(text).or_else(|| httpdate::parse_http_date(text).ok().map(Timestamp::from))
+}
+
+fn parse_iso(text: &str) -> Option<Timestamp> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.split('-').map(|part| part.parse::<u64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
@@ -37,6 +41,7 @@ mod tests {
             ("2000-02-29T23:59:59.000Z", Some(951_868_799_000_000)),
             ("2026-03-01T00:00:00.123456Z", Some(1_772_323_200_123_456)),
             ("2026-03-01T00:00:00.1Z", Some(1_772_323_200_100_000)),
+            ("Sun, 01 Mar 2026 00:00:00 GMT", Some(1_772_323_200_000_000)),
             ("2026-13-01T00:00:00Z", None),
             ("2026-03-01", None),
             ("", None),

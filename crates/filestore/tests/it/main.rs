@@ -2,6 +2,7 @@
 
 mod as_object_store;
 mod as_object_store_steps;
+mod azure;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod gone;

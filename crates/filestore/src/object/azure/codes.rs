@@ -1,0 +1,56 @@
+//! What Azure calls what went wrong:
+//! <https://learn.microsoft.com/en-us/rest/api/storageservices/blob-service-error-codes>.
+
+use statehouse_core::{Error, ErrorKind, Retry};
+
+use super::super::server::Server;
+
+/// The error of a code that only Azure has. What it has in common with S3 is not here.
+pub(in super::super) fn error(status: u16, code: &str, server: Option<&Server>) -> Option<Error> {
+    let server = server.filter(|server| server.kind == super::KIND)?;
+    let (kind, message, retry) = match code {
+        "ContainerNotFound" => (ErrorKind::InvalidConfig, no_container(server), Retry::Never),
+        "ContainerBeingDeleted" | "ContainerDisabled" | "AccountIsDisabled" | "AccountBeingCreated" => {
+            (ErrorKind::Unavailable, "does not serve this container now".to_owned(), Retry::Exhausted)
+        }
+        "AuthenticationFailed" | "NoAuthenticationInformation" | "InvalidAuthenticationInfo" => {
+            (ErrorKind::Unauthenticated, WRONG_KEY.to_owned(), Retry::Never)
+        }
+        // With If-None-Match: *.
+        "BlobAlreadyExists" => (ErrorKind::Conflict, "has such a file already".to_owned(), Retry::Never),
+        // Another upload of the same name has been completed, and its parts are all that is left.
+        "InvalidBlockList" => (ErrorKind::Conflict, "has no such parts any more".to_owned(), Retry::Now),
+        "LeaseIdMissing" | "LeaseLost" => {
+            (ErrorKind::PermissionDenied, "keeps the file for who has a lease of it".to_owned(), Retry::Never)
+        }
+        "SnapshotsPresent" | "BlobImmutableDueToPolicy" => {
+            (ErrorKind::PermissionDenied, "does not let this file be replaced or deleted".to_owned(), Retry::Never)
+        }
+        "ServerBusy" if status == 503 => {
+            (ErrorKind::RateLimited, "asks for fewer requests".to_owned(), Retry::Exhausted)
+        }
+        "InvalidResourceName" | "InvalidUri" | "OutOfRangeInput" => {
+            (ErrorKind::InvalidInput, "does not take this name".to_owned(), Retry::Never)
+        }
+        "InvalidMetadata" | "EmptyMetadataKey" | "MetadataTooLarge" => {
+            (ErrorKind::InvalidInput, "does not take this metadata".to_owned(), Retry::Never)
+        }
+        "RequestBodyTooLarge" | "BlockCountExceedsLimit" | "BlockListTooLong" => {
+            (ErrorKind::TooLarge, "does not take a file that is so large".to_owned(), Retry::Never)
+        }
+        "ResourceTypeMismatch" | "HierarchicalNamespacePathIsDirectory" | "ParentPathNotFound" | "PathConflict" => {
+            let message = "keeps no file below another file's name, and there is one here or below".to_owned();
+            (ErrorKind::Unsupported, message, Retry::Never)
+        }
+        "BlobNotFound" | "ResourceNotFound" => (ErrorKind::NotFound, "has no such file".to_owned(), Retry::Never),
+        _ => return None,
+    };
+    Some(Error::new(kind, format!("{server} {message}")).with_retry(retry))
+}
+
+const WRONG_KEY: &str =
+    "refused the credentials: look at the account and its key, at the end of a signature, and at this host's clock";
+
+fn no_container(server: &Server) -> String {
+    format!("has no container {:?}: look at its name, or create it", server.bucket)
+}
