@@ -22,7 +22,7 @@ impl Services {
     /// # Errors
     /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig), naming the setting, for a malformed URL, an unknown scheme or
     /// parameter, a value that is not accepted, a backend that is not compiled in, or a file in the place of a folder: also
-    /// for a service that is never used.
+    /// for a service that is never used. Of search and coordination nothing is read where no feature of theirs is compiled in.
     pub async fn open(config: Config) -> Result<Self> {
         Self::builder(config).open().await
     }
@@ -40,6 +40,8 @@ impl Services {
             coordination: None,
             #[cfg(feature = "coord")]
             signals: None,
+            #[cfg(feature = "coord")]
+            label: None,
         }
     }
 }
@@ -59,6 +61,8 @@ pub struct ServicesBuilder {
     coordination: Option<Arc<dyn statehouse_coord::CoordStore>>,
     #[cfg(feature = "coord")]
     signals: Option<Arc<dyn statehouse_coord::Signals>>,
+    #[cfg(feature = "coord")]
+    label: Option<Arc<str>>,
 }
 
 impl ServicesBuilder {
@@ -243,6 +247,26 @@ impl ServicesBuilder {
         self
     }
 
+    /// What operators and other replicas are told of this one, where it holds a lock or runs something, among the members, and where replicas
+    /// differ: its address, for example. Unless it is said, the name of the host and the number of the process.
+    ///
+    /// ```
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let services = Services::builder(Config::in_memory()).with_label("10.0.0.7:8080").open().await?;
+    /// let guard = services.coordination().lock("export").await?;
+    /// assert_eq!(&*services.coordination().locks().await?.locks[0].holder, "10.0.0.7:8080");
+    /// # guard.release().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "coord")]
+    pub fn with_label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
     /// A service that replicas share, if there is one, whoever has opened it: then they have to coordinate, too.
     #[cfg(feature = "coord")]
     fn shared(&self) -> Option<&'static str> {
@@ -313,6 +337,8 @@ impl ServicesBuilder {
             search: opening.search(self.search, &config.search)?,
             #[cfg(feature = "coord")]
             coordination,
+            #[cfg(feature = "coord")]
+            label: self.label,
             namespace: opening.namespace,
             #[cfg(any(feature = "cache-redis", feature = "coord-redis", feature = "session-redis"))]
             redis: opening.clients,

@@ -46,6 +46,8 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// | `deadline` | `3s` | for an operation with all its retries |
 /// | `connect_timeout` | `1s` | for a connection, TLS and password included |
 /// | `connections` | `2` | shared by all operations, to each server |
+/// | `wait_replicas` | | how many replicas must have a write before it is acknowledged, 1 to 15 |
+/// | `wait_timeout` | `200ms` | how long they have, at most a quarter of `timeout`, and 400 ms |
 /// | `max_answer` | `512MiB` | the most that a server may answer at once |
 /// | `ca` | the system's | PEM file of the certificates to trust (`rediss:`) |
 /// | `sentinel_username`, `sentinel_password` | | what the sentinels themselves ask for (`redis+sentinel:`) |

@@ -16,6 +16,7 @@ use statehouse_filestore::FileStore;
 
 use crate::config::ServiceConfig;
 use crate::deferred::Deferred;
+use crate::description::ServiceState;
 use crate::lazy::Lazy;
 use crate::open::Opening;
 use crate::place::Place;
@@ -140,9 +141,21 @@ fn in_files(files: &Arc<dyn FileStore>, namespace: &Namespace, shared: Option<&'
     Ok(Arc::new(store))
 }
 
+/// Refuses a store that is open, and that gives no lock since replicas share it and it may forget: whoever asked for it would be told
+/// so by each call.
+pub(crate) fn check(slot: &Slot<Coordination>) -> Result<()> {
+    let described = slot.describe();
+    let forgets = described.state == ServiceState::Open && described.shared && !described.durable;
+    match described.missing.into_iter().next_back() {
+        Some(missing) if slot.is_wanted() && forgets => Err(Error::invalid_config(&described.setting, missing)),
+        _ => Ok(()),
+    }
+}
+
 fn alone(setting: &str, service: &str) -> Error {
+    let is = if matches!(service, "cache" | "search") { "is" } else { "are" };
     let message = format!(
-        "the {service} are shared by replicas, and coordination is not: each replica would be alone, and do what only one \
+        "{service} {is} shared by replicas, and coordination is not: each replica would be alone, and do what only one \
          may. Name a store that all of them share: s3:, redis:"
     );
     Error::invalid_config(setting, message)

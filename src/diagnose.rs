@@ -45,7 +45,7 @@ impl Services {
         let looks = join_all(chosen.map(|row| self.look(*row))).await;
         // Only now is known what they can do.
         let described = self.describe();
-        let any_shared = described.services.iter().any(|one| one.shared && services.contains(&one.service));
+        let any_shared = described.services.iter().any(|one| one.shared);
         let mut looks: BTreeMap<_, _> = looks.into_iter().map(|look| (look.service, look)).collect();
         let examined = described.services.into_iter().map(|one| match looks.remove(&one.service) {
             Some(look) => look.into_diagnosis(one, any_shared),

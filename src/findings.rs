@@ -24,7 +24,7 @@ impl Finding {
     }
 }
 
-/// Of one service that was examined. `mixed` says that another one that was is shared.
+/// Of one service that was examined. `mixed` says that another one is shared.
 pub(crate) fn of_service(described: &ServiceDescription, health: &Health, mixed: bool) -> Vec<Finding> {
     let lacks = described.missing.iter().map(|missing| of_missing(missing));
     let lacks: Vec<_> = lacks
@@ -67,7 +67,7 @@ fn remedy(described: &ServiceDescription, kind: ErrorKind) -> String {
         ErrorKind::Unavailable | ErrorKind::Timeout if described.shared => {
             format!("see whether the server of {setting} runs, and whether address, port and TLS are right")
         }
-        ErrorKind::InvalidConfig => format!("mend {setting}"),
+        ErrorKind::InvalidConfig | ErrorKind::Unsupported => format!("mend {setting}"),
         ErrorKind::Unavailable if on_disk => {
             "if another process has it, end that one, or use a store that replicas share".to_owned()
         }

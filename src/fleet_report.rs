@@ -201,7 +201,9 @@ impl fmt::Display for ReplicaReport {
 impl fmt::Display for FleetDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.values.iter().map(|(value, labels)| format!("{value:?} at {}", labels.join(", ")));
-        write!(f, "{} is not the same for all: {}", self.what, words.collect::<Vec<_>>().join("; "))
+        // One value is none of all: each has its own of it.
+        let how = if self.values.len() == 1 { "is of each replica's own" } else { "is not the same for all" };
+        write!(f, "{} {how}: {}", self.what, words.collect::<Vec<_>>().join("; "))
     }
 }
 

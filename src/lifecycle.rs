@@ -43,8 +43,8 @@ pub(crate) enum Step {
     /// It is tried again.
     Failed(String),
     Finished,
-    /// Nobody will finish it.
-    Abandoned,
+    /// Nobody will finish it, after it failed for this reason, if it did.
+    Abandoned(Option<String>),
 }
 
 impl Default for Lifecycle {

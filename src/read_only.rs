@@ -9,7 +9,7 @@ use statehouse_filestore::{FileStore, LayeredFileStore};
 use crate::config::READ_ONLY;
 
 /// What changes nothing of the content: a mark is raised for whoever may write. What is not known is taken for a write.
-const READS: [&str; 16] = [
+const READS: [&str; 17] = [
     "filestore.get",
     "filestore.head",
     "filestore.list",
@@ -26,6 +26,7 @@ const READS: [&str; 16] = [
     "search.refresh",
     "search.scan",
     "search.search",
+    "search.suggest",
 ];
 
 /// Refuses every call that is not known to change nothing.

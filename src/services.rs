@@ -62,6 +62,9 @@ pub(crate) struct Inner {
     pub(crate) coordination: Slot<statehouse_coord::Coordination>,
     #[cfg(feature = "coord")]
     pub(crate) signals: Slot<Arc<dyn statehouse_coord::Signals>>,
+    /// What this replica is called, if it was said.
+    #[cfg(feature = "coord")]
+    pub(crate) label: Option<Arc<str>>,
     /// Where members are if not among the other records of coordination.
     #[cfg(feature = "coord")]
     pub(crate) members: Option<Arc<dyn statehouse_coord::CoordStore>>,
@@ -99,7 +102,7 @@ impl Inner {
 #[cfg(feature = "coord")]
 impl Inner {
     pub(crate) fn coordinate(&self, store: &statehouse_coord::Coordination) -> statehouse_coord::Coordination {
-        let coord = store.clone().with_signals(crate::signals::asked(&self.signals));
+        let coord = self.called(store.clone()).with_signals(crate::signals::asked(&self.signals));
         match &self.members {
             Some(members) => coord.with_members(Arc::clone(members)),
             None => coord,
@@ -110,10 +113,17 @@ impl Inner {
     pub(crate) fn membership(&self) -> Option<statehouse_coord::Membership> {
         // Where members are elsewhere, coordination is shared by nobody: there is no epoch that one could be behind.
         if let Some(members) = &self.members {
-            return Some(statehouse_coord::Coordination::new(Arc::clone(members)).membership());
+            return Some(self.called(statehouse_coord::Coordination::new(Arc::clone(members))).membership());
         }
         let is_shared = self.coordination.describe().shared;
-        is_shared.then(|| self.coordination.handle_unasked().membership())
+        is_shared.then(|| self.called(self.coordination.handle_unasked().clone()).membership())
+    }
+
+    fn called(&self, coord: statehouse_coord::Coordination) -> statehouse_coord::Coordination {
+        match &self.label {
+            Some(label) => coord.with_label(label),
+            None => coord,
+        }
     }
 }
 
@@ -230,10 +240,13 @@ impl Services {
     /// The first of: [`Unauthenticated`](crate::ErrorKind::Unauthenticated) and
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for wrong credentials,
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Timeout`](crate::ErrorKind::Timeout) for a server that does not
-    /// answer, [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for a bucket or database that does not exist. Each names
-    /// the setting.
+    /// answer, [`InvalidConfig`](crate::ErrorKind::InvalidConfig) for a bucket or database that does not exist, and for a server
+    /// of coordination that may forget who has a lock. Each names the setting.
     pub async fn connect(&self) -> Result<()> {
-        join_all(self.0.wanted().map(Row::open)).await.into_iter().collect()
+        join_all(self.0.wanted().map(Row::open)).await.into_iter().collect::<Result<()>>()?;
+        #[cfg(feature = "coord")]
+        crate::coordination::check(&self.0.coordination)?;
+        Ok(())
     }
 
     /// Asks every service that the program has asked for how it is, all at once, and opens it if it is not open. The answer

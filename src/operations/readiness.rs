@@ -128,7 +128,7 @@ impl TaskAnswer {
             Step::Running => ("running", None),
             Step::Failed(why) => ("failed", Some(why)),
             Step::Finished => ("finished", None),
-            Step::Abandoned => ("abandoned", None),
+            Step::Abandoned(why) => ("abandoned", why),
         };
         let for_seconds = since.elapsed().as_secs();
         Self { state, done: known.map(|(done, _)| done), total: known.map(|(_, total)| total), error, for_seconds }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use crate::lifecycle::{Lifecycle, Progress, Step, Task};
 
+/// How often is looked at what another replica has done of it.
+#[cfg(feature = "coord")]
+const FOLLOWING: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Something that has to be done before requests are welcome, for example a terminology that is loaded: made by
 /// [`Operations::startup`](super::Operations::startup). Until it is [finished](Self::finish) `/started` and `/ready` say how
 /// far it is. If it is dropped before that, nobody will finish it, and they say so.
@@ -52,6 +56,80 @@ impl Startup {
         self.0.change(|progress| progress.step = Step::Finished);
     }
 
+    /// Runs this [once in the fleet](statehouse_coord::RunOnce), and is finished when it is done, here or elsewhere: until then
+    /// the probes of every replica say how far whoever runs it [is](statehouse_coord::Run::progress), and why an attempt failed.
+    ///
+    /// ```
+    /// use statehouse::coord::{Revision, Run};
+    /// use statehouse::{Config, Services};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> statehouse::Result<()> {
+    /// let services = Services::open(Config::in_memory()).await?;
+    /// let seeding = services.operations().startup("seed");
+    /// let seed = services.coordination().run_once("seed", Revision::new(1, ""));
+    /// let load = async |run: Run| {
+    ///     for done in 1..=3 {
+    ///         // … and then:
+    ///         run.save(vec![done], u64::from(done), 3).await?;
+    ///     }
+    ///     Ok::<(), statehouse::Error>(())
+    /// };
+    /// seeding.run_once(seed, load).await?; // of a program: in a task of its own, before it serves
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`RunOnce::run`](statehouse_coord::RunOnce::run). Then nobody finishes it, and the probes say why.
+    #[cfg(feature = "coord")]
+    pub async fn run_once<E, F>(
+        self,
+        work: statehouse_coord::RunOnce,
+        body: impl Fn(statehouse_coord::Run) -> F,
+    ) -> statehouse_core::Result<statehouse_coord::Ran>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Future<Output = Result<(), E>>,
+    {
+        let followed = work.clone();
+        let follow = async {
+            loop {
+                // Who cannot be asked says nothing new.
+                if let Ok(Some(status)) = followed.status().await
+                    && status.revision == *followed.revision()
+                {
+                    self.follow(&status);
+                }
+                tokio::time::sleep(FOLLOWING).await;
+            }
+        };
+        let ran = tokio::select! {
+            ran = work.run(body) => ran,
+            never = follow => never,
+        };
+        match &ran {
+            Ok(_) => self.finish(),
+            Err(error) => {
+                // With its causes: the body's own words among them.
+                let why = format!("{error:?}");
+                tracing::error!(name: "startup.given_up", task = self.0.name, error = why, "this replica will not start");
+                self.0.change(|progress| progress.step = Step::Failed(why));
+            }
+        }
+        ran
+    }
+
+    #[cfg(feature = "coord")]
+    fn follow(&self, status: &statehouse_coord::RunStatus) {
+        self.0.change(|progress| {
+            (progress.done, progress.total) = (status.done, status.total);
+            progress.step = match &status.error {
+                Some(why) if status.phase == statehouse_coord::RunPhase::Failed => Step::Failed(why.clone()),
+                _ => Step::Running,
+            };
+        });
+    }
+
     /// Whether it is done.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -75,7 +153,10 @@ impl Display for Startup {
 
 impl Drop for Startup {
     fn drop(&mut self) {
-        self.0.change(|progress| progress.step = Step::Abandoned);
+        self.0.change(|progress| {
+            let why = if let Step::Failed(why) = &mut progress.step { Some(std::mem::take(why)) } else { None };
+            progress.step = Step::Abandoned(why);
+        });
     }
 }
 
@@ -88,6 +169,7 @@ pub(super) fn describe(name: &str, progress: &Progress) -> String {
         Step::Running => format!("{name}: {done} of {total}"),
         Step::Failed(why) => format!("{name}: tried again after {why}"),
         Step::Finished => format!("{name}: finished"),
-        Step::Abandoned => format!("{name}: abandoned, nobody will finish it"),
+        Step::Abandoned(None) => format!("{name}: abandoned, nobody will finish it"),
+        Step::Abandoned(Some(why)) => format!("{name}: abandoned, nobody will finish it, after {why}"),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse::cache::Caches;
-use statehouse::coord::{LockError, MemoryCoordStore, News, Ran, Revision, Run};
+use statehouse::coord::{Accepted, LockError, MemoryCoordStore, News, Ran, Revision, Run};
 use statehouse::core::{Namespace, ServiceUrl};
 use statehouse::redis::{RedisClient, RedisConfig};
 use statehouse::search::{Indexes, OpenSearchConfig};
@@ -35,6 +35,9 @@ async fn coordinate(config: impl Fn() -> Config) {
     let april = || Revision::new(202_604, "d");
     assert_eq!(one.run_once("terminology", april()).run(load).await.unwrap(), Ran::Now { attempt: 1 });
     assert_eq!(other.run_once("terminology", april()).run(load).await.unwrap(), Ran::AlreadyDone);
+    let [first, again] = [one, other].map(|coord| coord.single_use("links", Duration::from_secs(60)));
+    assert_eq!(first.accept("x").await.unwrap(), Accepted::First);
+    assert_eq!(again.accept("x").await.unwrap(), Accepted::Before);
     for (services, revision) in replicas.iter().zip(1..) {
         let updated = services.coordination().state::<u32>("flags").update("limit", |_| 7).await.unwrap();
         assert_eq!(updated.revision, revision);
@@ -65,6 +68,10 @@ async fn replicas_coordinate_in_a_redis_that_keeps_what_it_is_told() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let words = described(&services).missing.join("; ");
     assert!(words.contains("appendonly"), "{words}");
+    // A program that wants locks does not start there.
+    let error = services.connect().await.unwrap_err();
+    assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{error}");
+    assert!(error.to_string().contains("set its appendonly to yes"), "{error}");
 }
 
 #[tokio::test]
@@ -73,6 +80,10 @@ async fn what_is_embedded_coordinates_in_its_files_and_alone() {
     for config in [Config::in_memory(), Config::embedded(folder.path())] {
         let services = Services::open(config).await.unwrap();
         services.coordination().lock("export").await.unwrap().release().await.unwrap();
+        let links = services.coordination().single_use("links", Duration::from_secs(60));
+        assert_eq!(links.accept("x").await.unwrap(), Accepted::First);
+        assert_eq!(links.accept("x").await.unwrap(), Accepted::Before);
+        let _ = services.coordination().idempotency("orders", |_| None).checked().await.unwrap();
         services.files("scans").unwrap().put("a", "b").await.unwrap();
         let listed = services.files("scans").unwrap().list("").await.unwrap();
         assert_eq!(listed.entries.len(), 1);
@@ -129,7 +140,8 @@ async fn a_replica_that_brings_what_is_shared_along_is_told_so_too() {
         let services = builder.open().await.unwrap();
         let LockError::Failed(error) = services.coordination().lock("a").await.unwrap_err() else { panic!("free") };
         assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, SETTING), "{what}: {error}");
-        assert!(error.to_string().contains(&format!("the {what} are shared")), "{error}");
+        let words = if what == "sessions" { "sessions are shared".to_owned() } else { format!("{what} is shared") };
+        assert!(error.to_string().contains(&words), "{error}");
         let error = services.coordination().counter("visits").add(1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{what}: {error}");
     }

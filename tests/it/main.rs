@@ -1,5 +1,6 @@
 //! The facade as applications use it: opening, misconfiguration, health, and what is shared by name.
 
+mod answered_once;
 mod connections;
 mod coordination;
 mod describing;

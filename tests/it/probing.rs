@@ -1,18 +1,19 @@
 //! What load balancers and orchestrators are told of a process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::post;
 use serde_json::Value;
-use statehouse::coord::CoordStore as _;
+use statehouse::coord::{CoordStore as _, Ran, Revision, Run};
 use statehouse::files::FileStore as _;
 use statehouse::session::SessionStore as _;
 use statehouse::{Config, Dependency, Probes, Service, Services};
 use statehouse_testkit::RedisServer;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// Within this the machine, however busy, has done what is expected at once.
 const SOON: Duration = Duration::from_secs(60);
@@ -59,7 +60,8 @@ async fn until_it_has_started_a_process_says_how_far_it_is() {
     loading.progress(7, 46_498);
     drop(other);
     let (status, started) = ask(&probes, "/started").await;
-    assert_eq!((status, &started["reasons"][0]), (503, &"migration: abandoned, nobody will finish it".into()));
+    let abandoned = "migration: abandoned, nobody will finish it, after the database is away";
+    assert_eq!((status, &started["reasons"][0]), (503, &abandoned.into()));
     operations.startup("migration").finish();
     assert_eq!(ask(&probes, "/started").await.1["startup"]["terminology"]["state"], "finished");
     assert_eq!((ask(&probes, "/started").await.0, ask(&probes, "/ready").await.0), (200, 200));
@@ -68,6 +70,72 @@ async fn until_it_has_started_a_process_says_how_far_it_is() {
     assert_eq!(status, 503);
     assert!(ready["reasons"][0].as_str().unwrap().starts_with("stopping for"), "{ready}");
     assert_eq!((ask(&probes, "/started").await.0, ask(&probes, "/live").await.0), (200, 200));
+}
+
+/// Waits until it is said at this path for a start that is not over.
+async fn until_said(probes: &Probes, words: &str) {
+    let start = Instant::now();
+    loop {
+        let (status, answer) = ask(probes, "/started").await;
+        if answer["reasons"][0] == words {
+            return assert_eq!(status, 503);
+        }
+        assert!(start.elapsed() < SOON, "{words}: {status} {answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_runs_once_is_followed_by_the_probes_of_every_replica() {
+    let redis = RedisServer::builder().arg("--appendonly", "yes").start().await;
+    let config = || Config::in_memory().with_coordination(redis.url());
+    let (attempts, enough) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+    let mut replicas = Vec::new();
+    for name in ["blue", "green"] {
+        let services = Services::builder(config()).with_label(name).open().await.unwrap();
+        let (probes, seeding) = (services.operations().probes(), services.operations().startup("seed"));
+        let seed = services.coordination().run_once("seed", Revision::new(1, ""));
+        let (attempts, enough) = (Arc::clone(&attempts), Arc::clone(&enough));
+        let running = async move {
+            let body = async |run: Run| {
+                if attempts.fetch_add(1, Ordering::SeqCst) < 2 {
+                    return Err(String::from("there are no rows yet"));
+                }
+                run.progress(3, 7).await.map_err(|error| error.to_string())?;
+                enough.notified().await;
+                Ok(())
+            };
+            seeding.run_once(seed, body).await
+        };
+        replicas.push((services, probes, tokio::spawn(running)));
+    }
+    for words in ["seed: tried again after there are no rows yet", "seed: 3 of 7"] {
+        tokio::join!(until_said(&replicas[0].1, words), until_said(&replicas[1].1, words));
+    }
+    let holder = replicas[0].0.coordination().locks().await.unwrap().locks[0].holder.to_string();
+    assert!(["blue", "green"].contains(&&*holder), "{holder}");
+    enough.notify_one();
+    let mut ran = Vec::new();
+    for (services, probes, running) in replicas {
+        until(&probes, "/started", 200).await;
+        ran.push(running.await.unwrap().unwrap());
+        services.shutdown().await.unwrap();
+    }
+    assert!(ran.contains(&Ran::Now { attempt: 3 }) && ran.contains(&Ran::AlreadyDone), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_runs_once_and_fails_for_good_is_told_with_why() {
+    let services = Services::open(Config::in_memory()).await.unwrap();
+    let (probes, seeding) = (services.operations().probes(), services.operations().startup("seed"));
+    let seed = services.coordination().run_once("seed", Revision::new(1, "")).attempts(1);
+    let failed = seeding.run_once(seed, async |_: Run| Err::<(), _>("there are no rows")).await.unwrap_err();
+    assert_eq!(failed.kind(), statehouse::ErrorKind::LoadFailed);
+    let (status, started) = ask(&probes, "/started").await;
+    let why = started["reasons"][0].as_str().unwrap();
+    assert_eq!(status, 503);
+    assert!(why.starts_with("seed: abandoned") && why.contains("there are no rows"), "{why}");
+    assert!(started["startup"]["seed"]["error"].as_str().unwrap().contains("there are no rows"), "{started}");
 }
 
 /// On a real server that goes away and comes back.

@@ -12,13 +12,18 @@ use crate::services::concept;
 /// What nobody must find in a span.
 const SECRET: &str = "hunter2";
 
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 12] = [
     "otel.name=",
     "otel.kind=\"client\"",
     "statehouse.backend=",
     "statehouse.name=",
     "db.system.name=",
     "db.operation.name=",
+    "http.request.method=",
+    "http.request.resend_count=",
+    "http.response.status_code=",
+    "server.address=\"127.0.0.1\"",
+    "server.port=",
     "error.type=",
 ];
 
@@ -86,7 +91,7 @@ fn check(service: &str, line: &str) {
     assert!(!line.contains(SECRET), "a key or a value: {line}");
     let name = line.split("otel.name=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a name");
     let (of, verb) = name.split_once('.').expect("service.verb");
-    let owners = [service, "redis", "filestore"];
+    let owners = [service, "redis", "s3", "filestore"];
     assert!(owners.contains(&of) && !verb.is_empty(), "{service}: {line}");
     let rest = line.split(' ').skip(1);
     rest.for_each(|field| assert!(FIELDS.iter().any(|known| field.starts_with(known)), "{field} in {line}"));
@@ -126,6 +131,8 @@ async fn the_spans_of_all_services_have_one_style_and_tell_no_keys_and_no_values
             let request = "\"redis.request\" otel.kind=\"client\" db.system.name=\"redis\" db.operation.name=";
             has(&all, "cache", &[request]);
             has(&all, "session", &[request]);
+            let request = |method| format!("\"s3.request\" otel.kind=\"client\" http.request.method=\"{method}\"");
+            has(&all, "filestore", &[&request("PUT"), &request("GET")]);
         }
         services.shutdown().await.unwrap();
     }

@@ -10,7 +10,7 @@ use crate::workspace::{BENCH, Package};
 use crate::{Result, install, packages, readmes, signatures, test, toolchains};
 
 /// In the order in which they run: what takes seconds first.
-const GUARDS: [Guard; 18] = [
+const GUARDS: [Guard; 20] = [
     guard("format", "rustfmt has nothing to change", |_| held(loudly(&mut cargo(["fmt", "--all", "--check"])))),
     guard("readmes", "each package's README is its crate documentation", |_| held(readmes::check())),
     guard("licences", "cargo-deny: licences, sources, banned crates", |_| held(deny("bans licenses sources"))),
@@ -33,12 +33,16 @@ const GUARDS: [Guard; 18] = [
     guard("examples", "every example ends by itself and well", |shared| held(run_examples(shared))),
     guard(TESTS, "every test, against real servers", |shared| held(tests(shared))),
     guard("doc-tests", "every example in the documentation runs", |shared| held(doc_tests(shared))),
+    guard("orders", "what synchronises by hand, in many orders of its threads", |shared| held(orders(shared))),
     guard("fuzz", "every fuzz target for 10 seconds, after its corpus", |shared| held(fuzz(shared))),
     by_name("platforms", "core and memory backends compile for Windows, everything for macOS", |_| {
         skippable(toolchains::platforms())
     }),
     by_name("rust-version", "each package compiles with the Rust that it states", |shared| {
         skippable(toolchains::rust_version(shared.packages()?))
+    }),
+    by_name("semver", "nothing that was released is broken without a version that says so", |shared| {
+        skippable(toolchains::semver(shared.packages()?))
     }),
     by_name("minimal-versions", "the libraries compile with the oldest dependencies that they allow", |_| {
         skippable(toolchains::minimal_versions())
@@ -146,6 +150,14 @@ fn tests(shared: &Shared) -> Result {
 
 fn doc_tests(shared: &Shared) -> Result {
     let (closing, result) = test::documented(&["--locked"], &shared.prepared()?.1);
+    shared.closing().extend(closing);
+    result
+}
+
+/// In `soak` in forty times as many.
+fn orders(shared: &Shared) -> Result {
+    let (binaries, servers) = shared.prepared()?;
+    let (closing, result) = binaries.within(&["crates/interleavings/"]).run(&servers.variables(), &["orders_of_"]);
     shared.closing().extend(closing);
     result
 }

@@ -1,12 +1,17 @@
 //! `cargo xtask fuzz`: the parsers of untrusted bytes under inputs that nobody would write. Targets are tests whose names
 //! begin with `fuzz_`; their inputs are in the folder `fuzz` of their package.
 
+use crate::coverage::coverage;
 use crate::run::{cargo, keeping};
 use crate::workspace::BENCH;
 use crate::{Result, test};
 
-/// `[TARGET] [--seconds N | --runs N]`
+/// `[TARGET] [--seconds N | --runs N] [--coverage]`
 pub(crate) fn fuzz(args: &[&str]) -> Result {
+    if let [args @ .., "--coverage"] = args {
+        let (target, limit) = options(args)?;
+        return coverage(target, &limit);
+    }
     let (target, limit) = options(args)?;
     let mut command =
         cargo(["test", "--workspace", "--exclude", BENCH, "--all-features", "--release", "--no-fail-fast"]);
@@ -28,7 +33,7 @@ fn options<'a>(args: &[&'a str]) -> Result<(&'a str, (&'static str, String))> {
         [] => ("STATEHOUSE_FUZZ_SECONDS", 10),
         ["--seconds", seconds] => ("STATEHOUSE_FUZZ_SECONDS", number(seconds)?),
         ["--runs", runs] => ("STATEHOUSE_FUZZ_RUNS", number(runs)?),
-        _ => return Err("fuzz takes a target, and --seconds N or --runs N".to_owned()),
+        _ => return Err("fuzz takes a target, --seconds N or --runs N, and at the end --coverage".to_owned()),
     };
     Ok((target, (limit.0, limit.1.to_string())))
 }

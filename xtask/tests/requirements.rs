@@ -170,6 +170,34 @@ fn every_test_and_row_of_the_benchmark_that_a_table_names_is_there() {
     }
 }
 
+/// Those of the first column of a row, as tests spell them: `7.2.4` is `asvs_v7_2_4_`.
+fn asvs_of(row: &str) -> Vec<String> {
+    let first = row.split(" | ").next().unwrap_or_default();
+    let words = first.split(|c: char| !c.is_ascii_digit() && c != '.');
+    let numbers = words.filter(|word| word.split('.').count() == 3 && word.split('.').all(|part| !part.is_empty()));
+    numbers.map(|number| format!("asvs_v{}_", number.replace('.', "_"))).collect()
+}
+
+/// What a row leaves to the application alone names no test.
+#[test]
+fn every_row_of_asvs_names_a_test_that_has_its_number() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).expect("the page");
+    let (mut numbers, mut left, mut wrong) = (0, Vec::new(), Vec::new());
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let tests = row.split(" | ").nth(2).unwrap_or_default().trim_matches(['|', ' ']);
+        for number in asvs_of(row) {
+            numbers += 1;
+            match tests {
+                "" => left.push(number),
+                named if named.contains(&format!("`{number}")) => {}
+                _ => wrong.push(number),
+            }
+        }
+    }
+    assert_eq!((wrong, left), (Vec::new(), vec!["asvs_v7_4_4_".to_owned()]));
+    assert!(numbers >= 23, "only {numbers}");
+}
+
 #[test]
 fn a_test_is_told_from_what_is_none() {
     let source = "#[tokio::test(flavor = \"multi_thread\")]\nasync fn it_works() {}\n\nfn it_works_not() {}\n";

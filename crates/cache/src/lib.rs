@@ -111,6 +111,7 @@ mod options;
 mod outcome;
 #[cfg(feature = "redis")]
 mod redis;
+mod sync;
 mod typed;
 
 pub use api::{Cache, CacheExt};

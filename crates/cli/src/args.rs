@@ -25,6 +25,10 @@ Usage: statehouse COMMAND
   files check [URL] [--prefix NAME/TEXT] [--after NAME/FILE]
                            reads all files, at STATEHOUSE_FILES_URL unless said, and compares them with their digests
   files sweep [URL]        removes files whose time to live is over, and what uploads have left behind
+  coordination copy --from URL --to URL [--namespace NAME] [--from-namespace NAME]
+                           copies what must outlive a move of coordination, such as from file:/srv/data/files to
+                           redis://redis.internal: shared state, what was run once, schedules' last times, epochs; while
+                           no replica runs
 
   --json                   one JSON value in place of lines
   --help, --version
@@ -47,6 +51,18 @@ pub(crate) enum Command {
     Fleet,
     RunOnce(RunOnce),
     Files(Files),
+    Copy(Copy),
+}
+
+/// From which store of coordination to which.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Copy {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// That of the environment if none is said.
+    pub(crate) namespace: Option<String>,
+    /// What it was called there; the same if nothing is said.
+    pub(crate) from_namespace: Option<String>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -79,6 +95,10 @@ struct Said {
     wait: Option<Duration>,
     below: Below,
     removes_others: bool,
+    from: Option<String>,
+    to: Option<String>,
+    namespace: Option<String>,
+    from_namespace: Option<String>,
 }
 
 impl Args {
@@ -96,6 +116,10 @@ impl Args {
                 Long("prefix") => said.below.prefix = Some(text(&mut parser)?),
                 Long("after") => said.below.after = Some(text(&mut parser)?),
                 Long("remove-others") => said.removes_others = true,
+                Long("from") => said.from = Some(text(&mut parser)?),
+                Long("to") => said.to = Some(text(&mut parser)?),
+                Long("namespace") => said.namespace = Some(text(&mut parser)?),
+                Long("from-namespace") => said.from_namespace = Some(text(&mut parser)?),
                 Value(word) => said.words.push(word.string().map_err(unread)?),
                 other => return Err(unread(other.unexpected())),
             }
@@ -109,6 +133,7 @@ impl Args {
             return Err(unread("--fleet is of doctor, which then takes no services"));
         }
         said.check_files()?;
+        said.check_copy()?;
         said.command().map(|command| Self { command })
     }
 }
@@ -121,6 +146,18 @@ impl Said {
         }
         if self.removes_others && verb != Some("mirror") {
             return Err(unread("--remove-others is of files mirror"));
+        }
+        Ok(())
+    }
+
+    fn check_copy(&self) -> Result<(), Failure> {
+        let is_copy = self.words == ["coordination", "copy"];
+        let of_copy = [&self.from, &self.to, &self.namespace, &self.from_namespace];
+        if !is_copy && of_copy.iter().any(|said| said.is_some()) {
+            return Err(unread("--from, --to, --namespace and --from-namespace are of coordination copy"));
+        }
+        if is_copy && (self.from.is_none() || self.to.is_none()) {
+            return Err(unread("coordination copy needs --from URL and --to URL"));
         }
         Ok(())
     }
@@ -144,7 +181,14 @@ impl Said {
             ["files", "check", url] => Command::Files(Files::Check { url: Some(name(url)), below }),
             ["files", "sweep"] => Command::Files(Files::Sweep { url: None }),
             ["files", "sweep", url] => Command::Files(Files::Sweep { url: Some(name(url)) }),
+            ["coordination", "copy"] => Command::Copy(Copy {
+                from: self.from.unwrap_or_default(),
+                to: self.to.unwrap_or_default(),
+                namespace: self.namespace,
+                from_namespace: self.from_namespace,
+            }),
             // What it names may hold a password.
+            ["coordination", ..] => return Err(unread("it is coordination copy --from URL --to URL")),
             ["files", ..] => return Err(unread("it is files mirror FROM TO, files check [URL] or files sweep [URL]")),
             words if words.iter().any(|word| word.contains(':')) => {
                 return Err(unread("there is no such command with an address"));
@@ -209,6 +253,15 @@ mod tests {
             ),
             ("files check --json", Command::Files(Files::Check { url: None, below: Below::default() })),
             ("files sweep s3://b", Command::Files(Files::Sweep { url: Some("s3://b".to_owned()) })),
+            (
+                "coordination --from file:/srv copy --to=redis://h --namespace clinic --from-namespace app",
+                Command::Copy(Copy {
+                    from: "file:/srv".to_owned(),
+                    to: "redis://h".to_owned(),
+                    namespace: Some("clinic".to_owned()),
+                    from_namespace: Some("app".to_owned()),
+                }),
+            ),
         ] {
             assert_eq!(parsed(line), Ok(expected), "{line}");
         }
@@ -233,6 +286,9 @@ mod tests {
             ("files sweep --prefix scans/", "--prefix"),
             ("doctor --after a", "--after"),
             ("files check --remove-others", "--remove-others"),
+            ("coordination copy --from file:/srv", "--to URL"),
+            ("coordination copy redis://:secret@h redis://h", "coordination copy --from URL --to URL"),
+            ("files check --namespace clinic", "--namespace"),
         ] {
             let refused = parsed(line).unwrap_err();
             assert!(refused.contains(named) && refused.contains("--help"), "{line}: {refused}");

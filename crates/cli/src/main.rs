@@ -12,6 +12,7 @@
 //! statehouse files mirror file:/srv/uploads s3://scans # all files, while the application writes both
 //! statehouse files check                  # all files against their digests
 //! statehouse files sweep                  # files whose time is over, and what uploads have left
+//! statehouse coordination copy --from file:/srv/data/files --to redis://redis.internal # when it moves, and no replica runs
 //! ```
 //!
 //! # Concepts
@@ -43,6 +44,13 @@
 //! - **`files check`** reads all files, at `STATEHOUSE_FILES_URL` unless another URL is said, and compares them with the SHA-256 that was
 //!   recorded when they were stored. **`files sweep`** removes, of each name that has files, those whose time to live is over and what uploads have left behind; stages stay, since
 //!   only the application's database knows of them.
+//! - **`coordination copy --from URL --to URL`** takes along what must outlive a move of coordination to another place: shared state with its
+//!   revisions, what was run once with its revision and checkpoint, the last planned times of schedules, and epochs. Else state is empty there and
+//!   what ran once runs again. Locks, members, used tokens and answered requests stay behind, since their time ends. The namespace is that of the
+//!   environment unless `--namespace` says another; `--from-namespace` says what it was called before, which is `app` where nothing was said. Where coordination lies in the files, the URL is theirs (`file:data/files` where nothing was
+//!   said). It is for a moment in which **no replica runs**: what one writes meanwhile may be left behind. Nothing that is there already is
+//!   overwritten: what is the same is counted, what differs is named and is exit code 1. So it can be run again, after an error or to see that all is
+//!   `same`.
 //! - **The exit code** is 0 if all is well, 1 if something is wrong or was refused, 2 if the command or a setting cannot be
 //!   read.
 //! - **`--json`** prints one JSON value in place of the lines, also where it fails.
@@ -66,6 +74,7 @@
 #![expect(clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
 mod args;
+mod coordination;
 mod doctor;
 mod environment;
 mod files;
@@ -94,6 +103,7 @@ fn run(args: Args) -> Result<Outcome, Failure> {
             Command::Doctor { services } => doctor::examine(&services).await,
             Command::Fleet => fleet::examine().await,
             Command::Files(asked) => files::administer(asked).await,
+            Command::Copy(asked) => coordination::copy(asked).await,
             Command::RunOnce(what) => run_once::administer(what).await,
         }
     })

@@ -77,6 +77,11 @@ impl Failure {
         Self { kind: ErrorKind::Unexpected.as_str(), code: WRONG, ..Self::unread(message) }
     }
 
+    /// What is named is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::NotFound.as_str(), ..Self::wrong(message) }
+    }
+
     /// A setting cannot be read.
     pub(crate) fn setting(error: &Error) -> Self {
         Self { code: UNREAD, ..Self::from(error.clone()) }

@@ -69,7 +69,7 @@ async fn reset(runs: Runs, name: &str, wait: Duration) -> Result<Outcome, Failur
 }
 
 fn absent(name: &str) -> Failure {
-    Failure::wrong(format!("{name:?} was never begun in this namespace, or was reset"))
+    Failure::not_found(format!("{name:?} was never begun in this namespace, or was reset"))
 }
 
 fn line(run: &RunReport) -> String {

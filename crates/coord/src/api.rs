@@ -30,6 +30,9 @@ use crate::record::Record;
 ///   time to live, counted from the moment in which it was stored; an expired one is absent for every method at once. Without
 ///   [`SERVER_TIME`](crate::capability::SERVER_TIME) each client counts from when it first saw the record as it is: for one
 ///   who has just come it lives once more as long.
+/// - **What strangers leave behind.** Records of [`SingleUse`](crate::SingleUse) and `IdempotencyLayer` are as many as somebody comes with. With
+///   [`SERVER_TIME`](crate::capability::SERVER_TIME) or [`SWEEPS`](crate::capability::SWEEPS) they leave the store in the end, never before their
+///   time, whatever the clock of whoever wrote them; what is written while one is removed stays. A scan of other names does not pay for them.
 /// - **Remove** removes the record only at the version that is named; it is idempotent.
 /// - **A put is made once**: one that is [repeated](PutOptions::repeating) with its id is answered as the first try was, as
 ///   long as nobody has written since. Where somebody has, nobody can tell whether the first try was made, and the answer is
@@ -122,7 +125,7 @@ pub trait CoordStore: Debug + Send + Sync + 'static {
 
     /// What this backend can do: of [`BEATS`](crate::capability::BEATS), [`DURABLE`](crate::capability::DURABLE), [`FENCED`](crate::capability::FENCED),
     /// [`FENCED_AT_ONCE`](crate::capability::FENCED_AT_ONCE), [`NOTIFY`](crate::capability::NOTIFY),
-    /// [`SERVER_TIME`](crate::capability::SERVER_TIME) and [`SHARED`](crate::capability::SHARED).
+    /// [`SERVER_TIME`](crate::capability::SERVER_TIME), [`SHARED`](crate::capability::SHARED) and [`SWEEPS`](crate::capability::SWEEPS).
     fn capabilities(&self) -> Capabilities;
 }
 

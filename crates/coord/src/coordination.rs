@@ -11,7 +11,7 @@ use crate::leases::Leases;
 use crate::lock::{self, Lock, LockKind, LockList};
 use crate::membership::{Membership, Pulse};
 use crate::run_once::{self, Revision, RunOnce, Runs};
-use crate::schedule::{Delivery, Schedule};
+use crate::schedule::{self, Delivery, Schedule};
 use crate::signals::{AbsentSignals, Signals};
 use crate::single_use::SingleUse;
 use crate::state::SharedState;
@@ -41,11 +41,10 @@ pub struct Coordination {
 }
 
 impl Coordination {
-    /// Over this store, called by the name of the host and the number of the process.
+    /// Over this store, called by the name of the host and the number of the process, unless it is [called](Self::with_label) otherwise.
     #[must_use]
     pub fn new(store: Arc<dyn CoordStore>) -> Self {
-        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "process".to_owned());
-        let label = format!("{host} {}", std::process::id()).into();
+        let label = format!("{} {}", host(), std::process::id()).into();
         let signals = Arc::new(AbsentSignals::new("there are no signals: give them to Coordination::with_signals"));
         Self { store, signals, members: None, label, leases: Leases::default(), pulse: Pulse::default() }
     }
@@ -171,7 +170,7 @@ impl Coordination {
     /// What is to be done every so often, once in the fleet, under this name.
     pub fn schedule(&self, name: &str, every: Duration, delivery: Delivery) -> Schedule {
         let lock = self.locked(CoordKey::of(LockKind::Schedule.prefix(), name));
-        Schedule::new(Arc::clone(&self.store), CoordKey::of("schedule", name), lock, every, delivery)
+        Schedule::new(Arc::clone(&self.store), CoordKey::of(schedule::KIND, name), lock, every, delivery)
     }
 
     /// Tokens of this kind, each to be accepted once and remembered for so long.
@@ -196,4 +195,13 @@ impl Coordination {
     pub fn state<T: Serialize + DeserializeOwned>(&self, name: &str) -> SharedState<T> {
         SharedState::new(Arc::clone(&self.store), name)
     }
+}
+
+/// What the system calls this host: the name of a container, too.
+fn host() -> String {
+    #[cfg(unix)]
+    let name = Some(rustix::system::uname().nodename().to_string_lossy().into_owned());
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").ok();
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "process".to_owned())
 }

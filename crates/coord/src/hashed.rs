@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use statehouse_core::{Result, hex};
 
 use crate::api::{CoordStore, CoordStoreExt as _};
-use crate::capability::SERVER_TIME;
+use crate::capability::{SERVER_TIME, SWEEPS};
 use crate::key::CoordKey;
 use crate::lock::durable;
 
@@ -14,6 +14,9 @@ pub(crate) const REQUESTS: &str = "idempotency";
 /// And those of tokens that were used.
 pub(crate) const USED: &str = "used";
 
+/// All of them.
+pub(crate) const OF_STRANGERS: [&str; 2] = [REQUESTS, USED];
+
 /// Whether a record is one of those of which strangers say how many there are.
 pub(crate) fn is_of_strangers(key: &CoordKey) -> bool {
     key.as_str().split_once('/').is_some_and(|(kind, _)| kind == REQUESTS || kind == USED)
@@ -21,10 +24,13 @@ pub(crate) fn is_of_strangers(key: &CoordKey) -> bool {
 
 /// Refuses a store where such records would stay for good, and one that may forget them.
 pub(crate) async fn can_expire(store: &dyn CoordStore) -> Result<()> {
-    if !store.capabilities().has(SERVER_TIME) {
+    let lets_go = || [SERVER_TIME, SWEEPS].into_iter().any(|capability| store.capabilities().has(capability));
+    if !lets_go() {
         // What a store can do may be known only once it was asked.
         store.now().await?;
-        store.capabilities().require(SERVER_TIME)?;
+        if !lets_go() {
+            store.capabilities().require(SWEEPS)?;
+        }
     }
     durable(store)
 }

@@ -46,8 +46,7 @@ impl Leases {
     pub async fn close(&self) {
         self.0.send_replace(true);
         if timeout(CLOSING, self.0.closed()).await.is_err() {
-            let count = self.0.receiver_count();
-            tracing::warn!(name: "coord.locks_kept", count, "locks or permits were not given back in time: their leases end them");
+            tracing::warn!(name: "coord.locks_kept", "locks or permits were not given back in time: their leases end them");
         }
     }
 

@@ -82,7 +82,8 @@
 //! | a killed holder's lock is free | after the lease | after the lease for who waited, else after another one | after the lease |
 //! | [`RunOnce`]: the body | is done once | is recorded as done once; may be begun again after a crash | the same; again after a failover that lost the record |
 //! | [`Schedule`]: a planned time | is done once | as its [`Delivery`] says after a crash | the same; claimed again after a failover that lost the claim |
-//! | [`SingleUse`]: a token | is accepted once | not offered | is accepted once; again after a failover that lost the record |
+//! | [`SingleUse`]: a token | is accepted once | is accepted once | is accepted once; again after a failover that lost the record |
+//! | `IdempotencyLayer`: the claim of a killed process is free | after the lease | as a lock, from when somebody came with its key again | after the lease |
 //! | [`SharedState`]: an acknowledged update | lives as the process | is as durable as the files | is as durable as the server; the last moments may be lost in a failover |
 //! | [`Membership`]: a killed member is gone | after three heartbeats, 6 s | the same, or on S3 3 minutes | after 6 s; all are back with their next beats after a flush or a failover |
 //! | [`Epoch`]: the format that is written | never falls | never falls | may fall in a failover that lost the record: who knew the higher one goes on with it |
@@ -105,6 +106,7 @@
 //! attempt at what runs once.
 //! `coord.member_forgotten` (`WARN`) and `coord.member_back` (`INFO`): the others do not count on this replica, and do again;
 //! `coord.epoch_raised` (`INFO`) and `coord.member_behind` (`ERROR`): of formats.
+//! `coord.sweep_failed` (`WARN`): used tokens and answered requests stay in the files.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. `coord.index_replaced` (`ERROR`): somebody has put something else where its
 //! index of records is, so that scans lack what was not put since; `coord.beats_replaced` (`ERROR`), in the place of who beats. Who waits says nothing. Values are in no line.
 //!
@@ -150,6 +152,7 @@ mod settled;
 pub mod signals;
 mod single_use;
 mod state;
+mod transfer;
 #[cfg(feature = "tower")]
 mod trouble;
 
@@ -192,3 +195,4 @@ pub use self::signals::{
 };
 pub use self::single_use::{Accepted, SingleUse};
 pub use self::state::{Revised, SharedState, StateWatch};
+pub use self::transfer::{LastingKind, Transferred, copy_lasting};

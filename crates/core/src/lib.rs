@@ -77,6 +77,7 @@ mod service_links;
 mod service_url;
 mod setting_file;
 pub mod span;
+mod sync;
 pub mod time;
 mod under_way;
 mod unreached;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use statehouse_core::{Error, Result};
 
+use crate::media_type::is_media_type;
 use crate::meta::Meta;
 
 /// The most bytes of user metadata, names and encoded values, the disposition and the cache control together: what S3's
@@ -58,7 +59,7 @@ fn is_header(text: &str, most: usize) -> bool {
 
 /// Whether a text can be a content type.
 fn is_type(text: &str) -> bool {
-    is_header(text, MAX_TYPE)
+    is_header(text, MAX_TYPE) && is_media_type(text)
 }
 
 /// Whether a text can be a disposition: a word, and then what stands behind semicolons
@@ -87,7 +88,9 @@ fn is_value(text: &str) -> bool {
 /// Refuses a content type that some backend could not keep.
 pub(crate) fn check_type(content_type: Option<&str>) -> Result<()> {
     if content_type.is_some_and(|text| !is_type(text)) {
-        return Err(Error::invalid_input("a content type is 1 to 255 visible ASCII characters"));
+        let rule =
+            "a content type is a type, a slash, a subtype and parameters (RFC 9110, 8.3.1), at most 255 characters";
+        return Err(Error::invalid_input(rule));
     }
     Ok(())
 }
@@ -146,7 +149,9 @@ mod tests {
 
     #[test]
     fn other_metadata_is_refused() {
-        for content_type in ["", " text/plain", "text/plain\r\nx: y", "tëxt", &"x".repeat(256)] {
+        for content_type in
+            ["", " text/plain", "text/plain\r\nx: y", "tëxt", &"x".repeat(256), "audio/mpeg;a, text/html"]
+        {
             assert!(check_type(Some(content_type)).is_err(), "{content_type:?}");
         }
         let (long, wide) = ("x".repeat(1536), "é".repeat(257));

@@ -51,7 +51,8 @@ fn encode(byte: u8, header: &mut String) {
 /// A name without what is none: separators of folders, control characters, and those that show letters in another order than they
 /// are in, so that the end of a name is not at its end.
 fn plain(name: &str) -> String {
-    let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // Bidi_Control of Unicode.
+    let turns = |letter| matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let is_none = |letter: char| letter.is_control() || matches!(letter, '/' | '\\') || turns(letter);
     name.trim().chars().map(|letter| if is_none(letter) { '_' } else { letter }).collect()
 }

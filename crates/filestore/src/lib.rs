@@ -118,6 +118,9 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //!
 //! Keys are in none of them.
 //!
+//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `s3.request` around each try of
+//! a request to S3.
+//!
 //! # Testing your own backend
 //! With the feature `conformance` the macro `filestore_conformance!` makes one test for each behavior of the contract; a
 //! backend passes only how to make an empty store.
@@ -145,6 +148,7 @@ mod layered;
 mod listing;
 #[cfg(unix)]
 pub mod local;
+mod media_type;
 pub mod memory;
 mod meta;
 #[cfg(feature = "s3")]

@@ -22,6 +22,8 @@ use crate::connection::tls::Tls;
 /// | `timeout` | `1s` | the most that one try of an operation may take |
 /// | `deadline` | `3s` | the most that an operation may take with all its tries |
 /// | `connections` | `2` | shared connections per server, 1 to 16, besides two for large values |
+/// | `wait_replicas` | none | how many replicas must have a write before it is acknowledged, 1 to 15; see [`with_wait_replicas`](RedisConfig::with_wait_replicas) |
+/// | `wait_timeout` | `200ms` | how long they have, at most a quarter of `timeout`, and 400 ms |
 /// | `max_answer` | `512MiB` | the most bytes that a server may answer at once, and so of a value, less 1 KiB; see the crate documentation |
 /// | `ca` | the system's | a PEM file of the certificates to trust instead of the system's (TLS only) |
 /// | `sentinel_username`, `sentinel_password` | none | how to log in to the sentinels themselves (Sentinel only) |
@@ -43,6 +45,7 @@ use crate::connection::tls::Tls;
 ///     .with_timeout(Duration::from_millis(500))
 ///     .with_deadline(Duration::from_secs(2))
 ///     .with_connections(4)
+///     .with_wait_replicas(1, Duration::from_millis(100))
 ///     .with_max_answer(64 << 20)
 ///     .with_setting("APP_CACHE_URL");
 /// # #[cfg(feature = "tls")]
@@ -59,6 +62,7 @@ pub struct RedisConfig {
     pub(crate) tls: Option<Tls>,
     pub(crate) timing: Timing,
     pub(crate) connections: usize,
+    pub(crate) replicas: Option<Replicas>,
     pub(crate) max_answer: u64,
     pub(crate) setting: Option<String>,
 }
@@ -101,6 +105,22 @@ impl Default for Timing {
         Self { connect: second, operation: second, total: second * 3, tries: 6 }
     }
 }
+
+/// How many replicas must have a write before it is acknowledged, and how long they have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replicas {
+    pub(crate) count: u32,
+    pub(crate) time: Duration,
+}
+
+/// The most that a write waits for replicas unless told otherwise: what they take is mostly a round trip.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// Before a connection on which the server says nothing is taken for a broken one.
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
+
+/// Behind one write that waits, another does, and both are answered within their timeout.
+const SHARE: u32 = 4;
 
 /// Who says `Duration::MAX` means that there is no limit, and a time so far away cannot be told. 34 years do.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1 << 30);
@@ -187,6 +207,7 @@ impl RedisConfig {
             tls: None,
             timing: Timing::default(),
             connections: 2,
+            replicas: None,
             max_answer: MAX_ANSWER,
             setting: None,
         }
@@ -248,12 +269,32 @@ impl RedisConfig {
             }
             self.connections = connections;
         }
+        self.take_replicas(url)?;
         if let Some(bytes) = url.take_size("max_answer")? {
             if bytes < LEAST_ANSWER {
                 return Err(url.refuse("max_answer", "at least 64KiB"));
             }
             self.max_answer = bytes;
         }
+        Ok(())
+    }
+
+    fn longest_wait(&self) -> Duration {
+        LONGEST_WAIT.min(self.timing.operation / SHARE)
+    }
+
+    fn take_replicas(&mut self, url: &mut ServiceUrl) -> Result<()> {
+        let accepts = "a number from 1 to 15";
+        let Some(count) = url.take_parsed::<u32>("wait_replicas", accepts)? else { return Ok(()) };
+        if !(1..=15).contains(&count) {
+            return Err(url.refuse("wait_replicas", accepts));
+        }
+        let most = self.longest_wait();
+        let time = url.take_duration("wait_timeout")?.unwrap_or(WAIT.min(most));
+        if time < Duration::from_millis(1) || time > most {
+            return Err(url.refuse("wait_timeout", "1ms to a quarter of \"timeout\", at most 400ms"));
+        }
+        self.replicas = Some(Replicas { count, time });
         Ok(())
     }
 
@@ -313,6 +354,29 @@ impl RedisConfig {
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
+        self
+    }
+
+    /// Acknowledges what the services write only once so many replicas have it too, which have this long: at least a
+    /// millisecond, and at most a quarter of the [timeout](Self::with_timeout) and 400 ms. Without it a write is acknowledged once the
+    /// server that takes writes has it, and is lost with that.
+    ///
+    /// Each script that has a [deadline](crate::ScriptCall::deadline), and so all that sessions, coordination and caches write, is followed by
+    /// `WAIT` in the same pipeline. A write whose server is killed thereafter is on a replica; it stays if that becomes the server
+    /// that takes writes, which Sentinel and Cluster see to: of several of one priority they choose the one that has most. It is no consensus:
+    /// a server that is cut off from its replicas and sentinels may answer reads with what its successor has undone or overtaken, for as
+    /// long as it is reached; what it is told to write it refuses to acknowledge.
+    ///
+    /// Where fewer have it in time, the error is [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown) and says so: the
+    /// write was made, is seen by others, and may be undone by a failover. Who repeats it under its id, as the services do, learns whether
+    /// the replicas have it by then.
+    ///
+    /// The cost is no further round trip, but the server's to its replicas, and one connection more. While that takes its time,
+    /// nothing else is answered on that connection, so writes that come meanwhile go out together as the next batch; reads have
+    /// connections of their own. One write waits for up to two such times. `WAIT` must be allowed to the user.
+    #[must_use]
+    pub const fn with_wait_replicas(mut self, count: u32, time: Duration) -> Self {
+        self.replicas = Some(Replicas { count, time });
         self
     }
 
@@ -384,6 +448,16 @@ impl RedisConfig {
         }
         if self.timing.total < self.timing.operation {
             return refuse("the deadline must be at least as long as the timeout");
+        }
+        if let Some(Replicas { count, time }) = self.replicas {
+            if !(1..=15).contains(&count) {
+                return refuse("a write waits for 1 to 15 replicas");
+            }
+            if time < Duration::from_millis(1) || time > self.longest_wait() {
+                return refuse(
+                    "a write waits for replicas for a millisecond to a quarter of the timeout, at most 400 ms",
+                );
+            }
         }
         let half = |login: &Credentials| login.username.is_some() && login.password.is_none();
         let to_sentinels = match &self.servers {

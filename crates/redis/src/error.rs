@@ -19,6 +19,9 @@ pub(crate) const OLDEST: (u32, u32) = (6, 2);
 /// What a script answers that was to run by an earlier time.
 pub(crate) const LATE: &str = "LATE";
 
+/// What this crate says of a write that too few replicas had in time.
+pub(crate) const UNREPLICATED: &str = "UNREPLICATED";
+
 /// What a script answers that was to run under a lock that somebody else has acquired since.
 const FENCED: &str = "FENCED";
 
@@ -205,9 +208,16 @@ fn classify_answer(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) 
         "WRONGTYPE" => (ErrorKind::Corrupt, Retry::Never, "has something of another type under the key"),
         "NOSCRIPT" => (ErrorKind::Unexpected, Retry::Now, "does not have the script"),
         "CROSSSLOT" => (ErrorKind::Unexpected, Retry::Never, "was sent keys of different slots in one command"),
+        UNREPLICATED => return unreplicated(error),
         _ => return classify_detail(error),
     };
     (kind, retry, reason.into())
+}
+
+/// Of a write that its server has made, and may lose with a failover.
+fn unreplicated(error: &RedisError) -> (ErrorKind, Retry, Cow<'static, str>) {
+    let why = error.detail().unwrap_or_default();
+    (ErrorKind::OutcomeUnknown, Retry::Never, format!("has done it, and a failover may undo it: {why}").into())
 }
 
 /// Conditions that Redis tells apart only in the text behind `ERR`.

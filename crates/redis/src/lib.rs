@@ -52,6 +52,8 @@
 //!   takes the other. Each has a second more for every 4 MiB, and so have many values in one answer; unless the handle has a
 //!   deadline of its own. What does not move is given up. (With TLS, and in a brought pool, what moves is not seen; there it is given up after five seconds
 //!   without an answer.)
+//! - **Writes may wait for replicas** ([`RedisConfig::with_wait_replicas`]): `WAIT` goes out with the write, over a connection of their
+//!   own, and once for all who write at the same time.
 //! - **[`RedisClient::subscribe`]** hears what is published on channels, and says when something may have been missed.
 //! - **Answers are bounded** (`max_answer`): what a server sends without end is cut off before it fills the memory. That
 //!   holds on the shared connections without TLS; with TLS the server has proved who it is, and exclusive connections and
@@ -85,7 +87,9 @@
 //! # Consistency and durability
 //! Redis replicates after it has answered. Writes that an old master acknowledged and its successor never saw are gone after a
 //! failover; `min-replicas-to-write` on the servers narrows that, and then the error here is
-//! [`Unavailable`](statehouse_core::ErrorKind::Unavailable).
+//! [`Unavailable`](statehouse_core::ErrorKind::Unavailable). With [`wait_replicas`](RedisConfig::with_wait_replicas) what a service
+//! writes is acknowledged once replicas have it, and else of
+//! [unknown outcome](statehouse_core::ErrorKind::OutcomeUnknown): a server that is killed takes nothing with it.
 //!
 //! # Logs and metrics
 //! That a server is away is one line of level `WARN`, and that it is back another, with how many requests were refused
@@ -108,10 +112,18 @@ mod idempotence;
 mod key_space;
 mod node;
 mod request;
+mod sync;
 mod topology;
 
-pub use deadpool_redis;
-pub use redis;
+/// What of the crate of this name makes a pool to bring: see [`RedisClient::from_pool`]. Whoever needs more of it depends on it.
+pub mod deadpool_redis {
+    pub use ::deadpool_redis::{Config, Manager, Pool, PoolConfig, Runtime, Timeouts};
+}
+
+/// What of the crate of this name commands are made of and answers are read with.
+pub mod redis {
+    pub use ::redis::{Cmd, FromRedisValue, ParsingError, Pipeline, Value, cmd, from_redis_value, pipe};
+}
 
 pub use client::RedisClient;
 pub use client::exclusive::Exclusive;

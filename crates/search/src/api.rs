@@ -8,7 +8,7 @@ use crate::generation::unsupported;
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
     GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Query, Record, RefreshOptions, Scan,
-    Schema, SchemaDiff, SearchOptions, SearchRequest, SearchResponse,
+    Schema, SchemaDiff, SearchOptions, SearchRequest, SearchResponse, Suggest, Suggestions,
 };
 
 /// One index of documents: the same hits in the same order, embedded and distributed.
@@ -39,7 +39,11 @@ use crate::{
 ///   asked for: exact, and equal on two backends, but for the last digits of [sums](crate::Stats) of fractions. A document counts
 ///   once for each of its values, ranges and buckets, and where it has no value not at all. A post-filter narrows hits and
 ///   total and nothing that is counted.
-/// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, and [`after`](SearchRequest::after) it begins the
+/// - **Collapsed hits.** Of the hits with the same value of the field that a request [collapses](SearchRequest::with_collapse)
+///   by, the one that comes first in its order is returned, and no other; those without a value are one group. Total and counts
+///   are of all that match; `from` and `size` count groups. If any hit has several values, on the page or not, the request is
+///   `Unsupported`. Without [`COLLAPSE`](crate::capability::COLLAPSE) every such request with hits is.
+/// - **Reading on.** Each hit gives a [`Cursor`](crate::Cursor), also as text, unless hits are collapsed, and [`after`](SearchRequest::after) it begins the
 ///   page that `from` would, in every order, with missing values and ties, however far it reaches. Behind
 ///   it comes what comes behind that place now, be the hit itself gone. A cursor of another request, and what is none, is
 ///   `InvalidInput`.
@@ -47,6 +51,9 @@ use crate::{
 ///   order, of one state of the index: writes, deletes, merges and a change of generations meanwhile show in nothing that it
 ///   gives. A state that is no longer held is a [`Conflict`](statehouse_core::ErrorKind::Conflict), and never another one. Its
 ///   deadline is that of each page: who reads may pause, for as long as the state is held. Without it that is `Unsupported`.
+/// - **Corrections.** With [`SUGGEST`](crate::capability::SUGGEST) [`suggest_with`](Self::suggest_with) gives for the words of a text that no document
+///   has, or fewer than another one, the terms that are at most two edits away, the nearest first, then the most frequent, then by
+///   their bytes: those that searches see. Without it that is `Unsupported`.
 /// - **Any text.** A text may hold every code point, those that are no characters too, and is found by what it holds.
 ///   Words are stemmed alike in every script.
 /// - **Bounds.** A request over one of the limits (the constants `MAX_…`) is refused before any work, with what was found
@@ -94,8 +101,8 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     /// The hits of a query.
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
 
-    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from` and whatever is
-    /// counted besides are refused.
+    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from`, whatever is
+    /// counted besides, and a request whose hits are collapsed are refused.
     async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
         let _ = (request, options);
         Err(Error::new(ErrorKind::Unsupported, "the backend holds no state of an index: see capability::POINT_IN_TIME"))
@@ -103,6 +110,12 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
 
     /// How many documents match: exact.
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64>;
+
+    /// What may have been meant by the words of a text, by the terms of a field that searches see.
+    async fn suggest_with(&self, suggest: &Suggest, options: SearchOptions) -> Result<Suggestions> {
+        let _ = (suggest, options);
+        Err(Error::new(ErrorKind::Unsupported, "the backend corrects no words: see capability::SUGGEST"))
+    }
 
     /// Makes every acknowledged write visible to searches that start after it returns.
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()>;
@@ -245,6 +258,17 @@ macro_rules! forward {
                 (**self).count_with(query, options)
             }
 
+            fn suggest_with<'a: 'c, 'b: 'c, 'c>(
+                &'a self,
+                suggest: &'b Suggest,
+                options: SearchOptions,
+            ) -> Boxed<'c, Suggestions>
+            where
+                Self: 'c,
+            {
+                (**self).suggest_with(suggest, options)
+            }
+
             fn refresh_with<'a: 'b, 'b>(&'a self, options: RefreshOptions) -> Boxed<'b, ()>
             where
                 Self: 'b,
@@ -375,6 +399,11 @@ pub trait SearchIndexExt: SearchIndex {
     /// How many documents match, within the backend's own limit.
     fn count(&self, query: &Query) -> impl Future<Output = Result<u64>> + Send {
         async move { self.count_with(query, SearchOptions::default()).await }
+    }
+
+    /// What may have been meant by the words of a text, within the backend's own limit.
+    fn suggest(&self, suggest: &Suggest) -> impl Future<Output = Result<Suggestions>> + Send {
+        async move { self.suggest_with(suggest, SearchOptions::default()).await }
     }
 
     /// Makes every acknowledged write visible.

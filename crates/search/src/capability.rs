@@ -17,3 +17,9 @@ pub const REINDEX: Capability = Capability::new("reindex", "it can be indexed an
 /// Only living documents count in statistics, at any time: scores are those of an index that was built of them alone.
 pub const LIVE_STATISTICS: Capability =
     Capability::new("live_statistics", "scores do not depend on what was replaced and deleted");
+
+/// Words that were typed can be corrected by those of the index.
+pub const SUGGEST: Capability = Capability::new("suggest", "words can be corrected by those of the index");
+
+/// Of the hits with the same value of a field only the first can be returned.
+pub const COLLAPSE: Capability = Capability::new("collapse", "hits can be collapsed by a field");

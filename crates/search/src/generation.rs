@@ -274,3 +274,32 @@ impl Scan {
 pub(crate) fn unsupported<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Unsupported, "the backend has no generations: see capability::REINDEX"))
 }
+
+/// Whether fields are renamed as they were when the later one of both was begun, which is the one beside or the live one. Who goes back need
+/// not say it.
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+pub(crate) fn are_its_names(
+    (live, of_live): (u32, &[(String, String)]),
+    (beside, of_beside): (u32, &[(String, String)]),
+    renamed: &[(String, String)],
+) -> bool {
+    if beside > live {
+        return of_beside == renamed;
+    }
+    let back = of_live.iter().map(|(old, new)| (new, old));
+    renamed.is_empty() || back.eq(renamed.iter().map(|(old, new)| (old, new)))
+}
+
+/// Refuses to rename what is no field of one's own on either side.
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+pub(crate) fn check_renamed(live: &Schema, wanted: &Schema, renamed: &[(String, String)]) -> Result<()> {
+    for (old, new) in renamed {
+        let of = |schema: &Schema, name: &str| schema.field(name).is_some_and(|field| field.source().is_none());
+        if !of(live, old) || !of(wanted, new) {
+            let message =
+                format!("a field is renamed from one of the live generation to one of the new: not {old:?} to {new:?}");
+            return Err(Error::invalid_input(message));
+        }
+    }
+    Ok(())
+}

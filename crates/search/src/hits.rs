@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Error, Result};
+use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
 use crate::print::print;
@@ -63,7 +63,7 @@ impl HitsOptions {
     /// The request for a page of all hits, whatever size it has; its `after` is where the first begins.
     ///
     /// # Errors
-    /// `InvalidInput` for an option out of its range, and for what is of one page alone.
+    /// `InvalidInput` for an option out of its range, and for what is of one page alone; `Unsupported` where hits are collapsed.
     pub fn request(&self, request: &SearchRequest) -> Result<SearchRequest> {
         if request.from > 0 {
             return Err(Error::invalid_input(format!(
@@ -73,6 +73,10 @@ impl HitsOptions {
         }
         if request.counted() > 0 {
             return Err(Error::invalid_input("facets are counted by a search, not while all hits are read"));
+        }
+        if let Some(field) = &request.collapse {
+            let message = "hits are collapsed by a search, not while all hits are read";
+            return Err(Error::new(ErrorKind::Unsupported, message).with_key(field));
         }
         let (most, longest) = (SearchRequest::MAX_WINDOW, Self::MAX_KEEP_ALIVE);
         if !(1..=most).contains(&self.page_size) {

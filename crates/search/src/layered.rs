@@ -9,7 +9,8 @@ use crate::operation::NAME;
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
     GenerationsOptions, GetOptions, HitPage, HitPages, Hits, HitsOptions, MergeOptions, Operation, Query, Record,
-    RefreshOptions, Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse,
+    RefreshOptions, Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, Suggest,
+    Suggestions,
 };
 
 /// A [`SearchIndex`] with a [`Layer`] around each of its calls, and around each page of [`Hits`]. Capabilities and health are
@@ -95,6 +96,10 @@ impl<L: Layer> SearchIndex for LayeredIndex<L> {
 
     async fn count_with(&self, query: &Query, options: SearchOptions) -> Result<u64> {
         self.layer.around(NAME.count, self.inner.count_with(query, options)).await
+    }
+
+    async fn suggest_with(&self, suggest: &Suggest, options: SearchOptions) -> Result<Suggestions> {
+        self.layer.around(NAME.suggest, self.inner.suggest_with(suggest, options)).await
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {

@@ -57,6 +57,10 @@
 //! - **Facets.** What is counted beside the hits is counted exactly, over all that match, in the pass that finds them: values,
 //!   ranges, buckets and sums. A [post-filter](SearchRequest::with_post_filter) narrows the hits alone, so that the other values of
 //!   a facet stay when one is chosen.
+//! - **Collapsed hits.** Of the hits with the same value of a field [only the first](SearchRequest::with_collapse): the best visit
+//!   of each patient.
+//! - **Synonyms** are put into the query, by rules like those of Solr, and not into the index: [`Synonyms`].
+//! - **Did you mean.** [`Suggest`] corrects the words of a text by those of a field.
 //! - **Scores** are BM25 on texts and constants elsewhere. A [function score](FunctionScoreQuery) lets the value of a field have a
 //!   part in them: how popular, how recent, how near.
 //! - **The same hits.** Both backends analyze text alike and score in Lucene's arithmetic; ties are ordered by id. What could
@@ -79,7 +83,9 @@
 //! | of more words than a [phrase prefix](PhrasePrefixQuery) may stand for | the first | the first | the first of one segment after another; the first after a merge |
 //! | [function scores](FunctionScoreQuery) of | signed numbers, fractions, dates | likewise | likewise |
 //! | all hits of one state: [`POINT_IN_TIME`](capability::POINT_IN_TIME) | yes | yes | yes |
-//! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | no |
+//! | corrections of words: [`SUGGEST`](capability::SUGGEST) | yes | yes | yes; not where more than 1,000 terms are as near |
+//! | one hit of each group: [`COLLAPSE`](capability::COLLAPSE) | yes | yes | yes |
+//! | another generation beside the live one: [`REINDEX`](capability::REINDEX) | yes | yes | yes; writes pause for half a second as it becomes live |
 //! | a new field is added in place | yes | yes | if the index has its analyzer |
 //! | bulks under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once | but for what was on its way |
 //! | a delete's version is remembered | an hour, unless set | likewise, also over a restart | an hour, unless set, in the server's memory |
@@ -122,6 +128,9 @@
 //! | `statehouse.search.io` | `server.address`, `network.io.direction`: `receive` or `transmit` | bytes of bodies to and from OpenSearch |
 //!
 //! Ids, texts and the names of indexes are in none of them.
+//!
+//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `opensearch.request` around each try of
+//! a request to OpenSearch.
 //!
 //! # Testing your own backend
 //! Implement [`SearchIndex`]. With the feature `conformance` the macro `search_conformance!` makes one test for each behavior of
@@ -171,9 +180,10 @@ mod reindex;
 mod request;
 mod schema;
 mod stats;
+mod suggest;
 #[cfg(feature = "tantivy")]
 mod tantivy;
-#[cfg(feature = "tantivy")]
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod translate;
 mod typed;
 mod validate;
@@ -208,7 +218,7 @@ pub use query::{
     FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MAX_FUNCTION, MatchPrefixQuery, MatchQuery,
     MinimumMatch, Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery,
     PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString,
-    TermQuery, TermsQuery, WildcardQuery,
+    Synonyms, TermQuery, TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]
@@ -219,11 +229,12 @@ pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;
 pub use stats::Stats;
+pub use suggest::{Correction, Suggest, SuggestMode, Suggestion, Suggestions};
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
 pub use typed::{
-    Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search, TextField,
-    Unversioned, ValueField, ValueRanges, Write,
+    CollapseField, Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search,
+    TextField, Unversioned, ValueField, ValueRanges, Write,
 };
 
 /// Names that code written by the derive macro uses.

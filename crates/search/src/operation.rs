@@ -6,6 +6,7 @@ statehouse_core::operations! {
     search: "search.search",
     hits: "search.hits",
     count: "search.count",
+    suggest: "search.suggest",
     refresh: "search.refresh",
     merge: "search.merge",
     raise: "search.raise",

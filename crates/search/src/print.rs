@@ -29,6 +29,10 @@ pub(crate) fn print(schema: &Schema, request: &SearchRequest) -> u64 {
     if !request.post_filters.is_empty() {
         print.queries(&request.post_filters);
     }
+    if let Some(field) = &request.collapse {
+        print.hash.write_u8(0);
+        print.field(field);
+    }
     print.hash.finish()
 }
 

@@ -1,6 +1,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+use statehouse_core::{Error, ErrorKind};
+
 use crate::cursor::Cursor;
 use crate::facet::{ByField, of_field};
 use crate::{
@@ -52,6 +55,8 @@ pub struct SearchRequest {
     pub histograms: Vec<Histogram>,
     /// Fields of signed numbers, numbers of double precision or dates whose values to sum up.
     pub stats: Vec<Arc<str>>,
+    /// Of the hits with the same value of this field only the first is returned.
+    pub collapse: Option<Arc<str>>,
 }
 
 impl SearchRequest {
@@ -75,6 +80,7 @@ impl SearchRequest {
             ranges: Vec::new(),
             histograms: Vec::new(),
             stats: Vec::new(),
+            collapse: None,
         }
     }
 
@@ -183,6 +189,44 @@ impl SearchRequest {
         self
     }
 
+    /// Returns, of the hits with the same value of a field, only the one that comes first: one visit of each patient, one edition of
+    /// each book. Those without a value are one group, too. The total stays that of all that match, and so does what is counted;
+    /// `from` and `size` count groups.
+    ///
+    /// The field is a sortable one of keywords or numbers, and no hit may have several values of it: that is `Unsupported`, as is
+    /// a page [behind a cursor](Self::with_after): OpenSearch has those of collapsed hits from 3.3 on, and only in the order of that
+    /// field.
+    ///
+    #[cfg_attr(feature = "tantivy", doc = "```")]
+    #[cfg_attr(not(feature = "tantivy"), doc = "```ignore")]
+    /// use statehouse_search::{Field, Query, Record, Schema, SearchIndexExt, SearchRequest, Sort, TantivyConfig};
+    /// # use statehouse_search::{BulkOptions, Operation, Refresh, SearchIndex};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), statehouse_core::Error> {
+    /// let schema = Schema::builder().field(Field::keyword("book").sortable()).field(Field::i64("year").sortable());
+    /// let index = TantivyConfig::memory().open(schema.build()?).await?;
+    /// # let edition = |id: &str, book: &str, year: i64| Record::new(id).unwrap().with("book", book).with("year", year);
+    /// # let editions = [edition("1", "Emma", 1815), edition("2", "Emma", 1996), edition("3", "Persuasion", 1817)];
+    /// # let written = editions.map(Operation::Upsert).to_vec();
+    /// # index.bulk_with(written, BulkOptions::default().with_refresh(Refresh::Now)).await?.check()?;
+    /// let newest = SearchRequest::new(Query::all()).with_sort(Sort::by("year").descending()).with_collapse("book");
+    /// let found = index.search(&newest).await?;
+    /// assert_eq!((found.total, found.ids()), (3, vec!["2", "3"]));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_collapse(mut self, field: impl Into<Arc<str>>) -> Self {
+        self.collapse = Some(field.into());
+        self
+    }
+
+    /// The field by which hits are collapsed, where any are returned.
+    #[cfg_attr(not(any(feature = "opensearch", feature = "tantivy")), expect(dead_code, reason = "only backends ask"))]
+    pub(crate) fn collapsed(&self) -> Option<&Arc<str>> {
+        self.collapse.as_ref().filter(|_| self.size > 0)
+    }
+
     /// What it looks for: the query, and all that hits must match besides.
     pub(crate) fn queries(&self) -> impl Iterator<Item = &Query> {
         self.filters.iter().chain(&self.post_filters).chain([&self.query])
@@ -192,6 +236,13 @@ impl SearchRequest {
     pub(crate) fn counted(&self) -> usize {
         self.facets.len() + self.ranges.len() + self.histograms.len() + self.stats.len()
     }
+}
+
+/// The error where hits are collapsed by a field of which one has several values.
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+pub(crate) fn several_values() -> Error {
+    let message = "a hit has several values of the field that hits are collapsed by, and belongs to no group";
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 impl<Q: Into<Query>> From<Q> for SearchRequest {

@@ -97,6 +97,7 @@ impl Schema {
         }
         request.after.as_ref().map_or(Ok(()), |cursor| check_cursor(cursor, self, request))?;
         self.check_counts(request)?;
+        self.check_collapse(request)?;
         request.highlight.iter().try_for_each(|highlight| self.check_highlight(&highlight.field))?;
         Ok(terms)
     }
@@ -114,6 +115,19 @@ impl Schema {
         let mut terms = TermCount::of(size);
         queries.into_iter().try_for_each(|query| self.check_node(query, Around::default(), &mut terms))?;
         Ok(terms)
+    }
+
+    fn check_collapse(&self, request: &SearchRequest) -> Result<()> {
+        let Some(name) = &request.collapse else { return Ok(()) };
+        let field = self.require(name)?;
+        let kind = matches!(field.kind(), FieldKind::Keyword { .. } | FieldKind::I64 | FieldKind::U64 | FieldKind::F64);
+        if !kind || !field.is_sortable() {
+            return Err(unsupported("hits are collapsed by a sortable field of keywords or numbers", name));
+        }
+        if request.after.is_some() {
+            return Err(unsupported("a page of collapsed hits begins at from, not behind a cursor", name));
+        }
+        Ok(())
     }
 
     fn check_highlight(&self, name: &str) -> Result<()> {
@@ -317,7 +331,11 @@ fn check_window(request: &SearchRequest) -> Result<()> {
     if from.checked_add(size).is_some_and(|end| end <= most) {
         return Ok(());
     }
-    let message = format!("from ({from}) + size ({size}) must not be over {most}; read on behind a cursor instead");
+    let instead = match &request.collapse {
+        Some(_) => "collapsed hits have no cursors: narrow the search",
+        None => "read on behind a cursor instead",
+    };
+    let message = format!("from ({from}) + size ({size}) must not be over {most}; {instead}");
     Err(Error::invalid_input(message))
 }
 

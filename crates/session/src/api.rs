@@ -64,7 +64,8 @@ use crate::token::SessionKey;
 ///   are made, also of a login that is under way.
 /// - **A limit holds** however many log in at once: a login with a [`Limit`](crate::Limit) leaves its principal no more sessions
 ///   than that, and is refused with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict), or the oldest ends. Sessions
-///   that have ended do not count.
+///   that have ended do not count, nor do those that have lasted as long as its [timeouts](crate::Timeouts): where with them there are too
+///   many, all of these end once the login is made, and before any other does.
 /// - **A login that is not made ends no other session.** Whether its key is free, or its base the current version, is said
 ///   before that there are as many as there may be.
 /// - **A flood is bounded**: however many sessions are created that nobody is logged in to, so many at most are kept. Where

@@ -7,7 +7,7 @@ use statehouse_core::{Error, Result, Secret};
 
 use crate::cookie::CookieConfig;
 use crate::event::{Listener, SessionEvent};
-use crate::record::{Attribute, AttributeName, Limit};
+use crate::record::{Attribute, AttributeName, Limit, Timeouts};
 
 /// How sessions behave: timeouts, limits, the cookie, and what to do when something goes wrong.
 ///
@@ -90,7 +90,8 @@ pub enum OutagePolicy {
     #[default]
     FailClosed,
     /// Go on without a session: reads find nothing, changes are dropped, no cookie is set. Login, rotation and
-    /// logout fail.
+    /// logout fail, and no token of a form is given out; and what needs a login or such a token is 503, and not refused as if there were
+    /// none.
     Anonymous,
 }
 
@@ -171,6 +172,16 @@ impl SessionConfig {
     pub(crate) fn idle_timeout_of(&self, logged_in: bool) -> Duration {
         if logged_in { self.idle_timeout } else { self.idle_timeout.min(self.anonymous_timeout) }
     }
+
+    /// How long sessions last, whenever they were stored.
+    pub(crate) fn timeouts(&self, logged_in: bool) -> Timeouts {
+        Timeouts::new(self.idle_timeout_of(logged_in), self.absolute_timeout, self.max_remembered)
+    }
+
+    /// The limit of a login: what is over by these timeouts does not count.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        self.limit.map(|limit| limit.with_timeouts(self.timeouts(true)))
+    }
 }
 
 /// Builds a [`SessionConfig`].
@@ -232,6 +243,8 @@ impl SessionConfigBuilder {
 
     /// How long a session lives at most, from its creation. Those of whoever is remembered have [another
     /// end](Self::max_remembered), and who logs in anew there, and is not remembered any more, has this time from then on.
+    ///
+    /// One that is lowered holds for the sessions that are stored already, from their last login on if there was one.
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.0.absolute_timeout = timeout;
         self

@@ -137,6 +137,10 @@ impl CookieConfig {
         (tokens, more)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn tokens_of(&self, headers: &HeaderMap, place: Place) -> impl Iterator<Item = Token> {
         headers
             .get_all(COOKIE)
@@ -172,16 +176,7 @@ impl CookieConfig {
         if kept {
             return;
         }
-        match headers.get_mut(CACHE_CONTROL) {
-            // In one line: there are caches that read only the first.
-            Some(first) if first.as_bytes() != NO_COOKIE.as_bytes() => {
-                let joined = [first.as_bytes(), b", private"].concat();
-                if let Ok(joined) = HeaderValue::from_bytes(&joined) {
-                    *first = joined;
-                }
-            }
-            _ => drop(headers.append(CACHE_CONTROL, HeaderValue::from_static("private"))),
-        }
+        tell_caches(headers, "private");
     }
 
     fn append(&self, headers: &mut HeaderMap, place: Place, value: &str, max_age: Option<Duration>) {
@@ -191,8 +186,8 @@ impl CookieConfig {
         };
         cookie.set_sensitive(true);
         headers.append(SET_COOKIE, cookie);
-        if !contains(headers, &CACHE_CONTROL, "no-store") {
-            headers.append(CACHE_CONTROL, HeaderValue::from_static(NO_COOKIE));
+        if !["no-store", NO_COOKIE].iter().any(|item| contains(headers, &CACHE_CONTROL, item)) {
+            tell_caches(headers, NO_COOKIE);
         }
         vary_by_cookie(headers);
     }
@@ -227,6 +222,19 @@ impl Place {
             Self::Cookie => "",
             Self::Fallback => FALLBACK,
         }
+    }
+}
+
+/// In one line with what the application says: there are caches that read only the first.
+fn tell_caches(headers: &mut HeaderMap, what: &'static str) {
+    match headers.get_mut(CACHE_CONTROL) {
+        Some(first) if first.as_bytes() != NO_COOKIE.as_bytes() => {
+            let joined = [first.as_bytes(), b", ", what.as_bytes()].concat();
+            if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+                *first = joined;
+            }
+        }
+        _ => drop(headers.append(CACHE_CONTROL, HeaderValue::from_static(what))),
     }
 }
 
@@ -338,8 +346,8 @@ impl CookieBuilder {
             Some("the maximum age must be at least a second")
         } else if prefixed("__Host-") && (insecure || domain.is_some() || path != "/") {
             Some("a name beginning with __Host- needs Secure, the path / and no domain")
-        } else if prefixed("__Secure-") && insecure {
-            Some("a name beginning with __Secure- needs Secure")
+        } else if (prefixed("__Secure-") || prefixed("__Http-")) && insecure {
+            Some("a name beginning with __Secure- or __Http- needs Secure")
         } else if *same_site == SameSite::None && insecure {
             Some("SameSite=None needs Secure")
         } else if *partitioned && insecure {
@@ -406,8 +414,13 @@ mod tests {
             (VARY, HeaderValue::from_static("accept, COOKIE")),
         ]);
         CookieConfig::default().remove(&mut headers, Place::Cookie);
+        CookieConfig::default().remove(&mut headers, Place::Fallback);
         let all: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
-        assert_eq!(all, ["public, max-age=60", "no-cache=\"Set-Cookie\""]);
+        assert_eq!(
+            all,
+            ["public, max-age=60, no-cache=\"Set-Cookie\""],
+            "there are caches that read only the first line"
+        );
         assert_eq!(headers.get_all(VARY).iter().count(), 1);
         let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-store"))]);
         CookieConfig::default().remove(&mut headers, Place::Cookie);
@@ -445,6 +458,7 @@ mod tests {
             build("__host-id").path("/app"),
             build("__Host-id").secure(Secure::Never),
             build("__SECURE-id").secure(Secure::Never),
+            build("__Http-id").secure(Secure::Never),
             build("id").secure(Secure::Never).same_site(SameSite::None),
             build("id").secure(Secure::Never).partitioned(),
             build(""),

@@ -126,6 +126,7 @@ pub mod conformance;
 mod connect;
 mod cookie;
 mod event;
+mod lasting;
 mod layer;
 mod layered;
 #[cfg(unix)]
@@ -170,7 +171,7 @@ pub use self::options::{
 pub use self::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
 pub use self::record::{
     Attribute, AttributeName, Attributes, AttributesIter, Authority, Beyond, Delta, Limit, NewSession, Persistence,
-    Principal, Record, Revoke, Rotate, Rotation, SaveId, Snapshot,
+    Principal, Record, Revoke, Rotate, Rotation, SaveId, Snapshot, Timeouts,
 };
 #[cfg(feature = "redis")]
 pub use self::redis::RedisSessionStore;

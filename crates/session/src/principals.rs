@@ -6,6 +6,7 @@ use std::time::Duration;
 use statehouse_core::time::whole_micros;
 use statehouse_core::{Result, Timestamp};
 
+use crate::lasting;
 use crate::outcome::{revoked, too_many};
 use crate::record::{Beyond, Limit, NewSession, Principal, Record, Rotation, Snapshot};
 use crate::token::SessionKey;
@@ -29,20 +30,42 @@ impl<'a> Login<'a> {
         rotation.login.as_ref().map(|principal| Self { principal, epoch: rotation.epoch, limit: rotation.limit })
     }
 
-    /// Which of the principal's other sessions are to end for it.
+    /// Which of the principal's other sessions are to end for it, where there are too many: all that are over by its limit, and of the
+    /// others the oldest.
     ///
     /// # Errors
     /// That there are as many as there may be.
-    pub(crate) fn evicts(&self, own: &SessionKey, mut sessions: Vec<Snapshot>) -> Result<Vec<SessionKey>> {
+    pub(crate) fn evicts(&self, own: &SessionKey, sessions: Vec<Snapshot>) -> Result<Vec<SessionKey>> {
         let Some(limit) = self.limit else { return Ok(Vec::new()) };
         limit.check()?;
-        sessions.retain(|session| session.record().key() != own);
-        let excess = (sessions.len() + 1).saturating_sub(limit.max as usize);
-        if excess > 0 && limit.beyond == Beyond::Reject {
+        let (over, oldest) = limit.in_the_way(own, sessions);
+        if !oldest.is_empty() && limit.beyond == Beyond::Reject {
             return Err(too_many(limit));
         }
+        Ok([over, oldest].concat())
+    }
+
+    /// Those of a login that is made, so that it is not refused any more.
+    pub(crate) fn still_evicts(&self, own: &SessionKey, sessions: Vec<Snapshot>) -> Vec<SessionKey> {
+        let Some(limit) = self.limit else { return Vec::new() };
+        let (over, oldest) = limit.in_the_way(own, sessions);
+        if limit.beyond == Beyond::Reject { over } else { [over, oldest].concat() }
+    }
+}
+
+impl Limit {
+    /// Which of somebody's sessions are in the way of one more, if there are too many: those that are over, and the oldest of the others.
+    fn in_the_way(self, own: &SessionKey, mut sessions: Vec<Snapshot>) -> (Vec<SessionKey>, Vec<SessionKey>) {
+        let most = self.max as usize;
+        sessions.retain(|session| session.record().key() != own);
+        if sessions.len() < most {
+            return (Vec::new(), Vec::new());
+        }
         sessions.sort_by_key(|session| (session.record().absolute_expiry(), *session.record().key()));
-        Ok(sessions[..excess].iter().map(|session| *session.record().key()).collect())
+        let (over, live): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| lasting::is_beyond(session, self));
+        let key = |session: &&Snapshot| *session.record().key();
+        let excess = (live.len() + 1).saturating_sub(most);
+        (over.iter().map(key).collect(), live[..excess].iter().map(key).collect())
     }
 }
 

@@ -17,6 +17,8 @@ use zeroize::Zeroize;
 pub struct Token {
     selector: [u8; 16],
     verifier: [u8; 16],
+    /// The cookie that it is from, if it opens no session in any other.
+    realm: Option<Arc<String>>,
     /// What the store sees of it, once somebody has asked: a request asks several times.
     hashes: OnceLock<Arc<Hashes>>,
 }
@@ -28,7 +30,7 @@ struct Hashes {
 
 impl PartialEq for Token {
     fn eq(&self, other: &Self) -> bool {
-        (self.selector, self.verifier) == (other.selector, other.verifier)
+        (self.selector, self.verifier, &self.realm) == (other.selector, other.verifier, &other.realm)
     }
 }
 
@@ -51,11 +53,18 @@ impl Token {
     /// # Errors
     /// As [`generate`](Self::generate).
     pub fn with_new_verifier(&self) -> Result<Self> {
-        Ok(Self::of(self.selector, random()?))
+        Ok(Self::of(self.selector, random()?).in_realm(self.realm.clone()))
+    }
+
+    /// The token of another session in each realm, though it be the same text.
+    pub(crate) fn in_realm(&self, realm: Option<Arc<String>>) -> Self {
+        let mut token = Self::of(self.selector, self.verifier);
+        token.realm = realm;
+        token
     }
 
     const fn of(selector: [u8; 16], verifier: [u8; 16]) -> Self {
-        Self { selector, verifier, hashes: OnceLock::new() }
+        Self { selector, verifier, realm: None, hashes: OnceLock::new() }
     }
 
     /// The token of a secret that an application of another library has in its cookie.
@@ -103,10 +112,19 @@ impl Token {
     fn hashes(&self) -> &Hashes {
         self.hashes.get_or_init(|| {
             Arc::new(Hashes {
-                key: SessionKey(hash(b"statehouse session selector\0", &self.selector)),
-                verifier: VerifierHash(hash(b"statehouse session verifier\0", &self.verifier)),
+                key: SessionKey(self.hash(b"statehouse session selector\0", &self.selector)),
+                verifier: VerifierHash(self.hash(b"statehouse session verifier\0", &self.verifier)),
             })
         })
+    }
+}
+
+impl Token {
+    fn hash(&self, domain: &[u8], half: &[u8; 16]) -> [u8; 32] {
+        match &self.realm {
+            None => hash(domain, half),
+            Some(realm) => hash(domain, &[half, realm.as_bytes()].concat()),
+        }
     }
 }
 

@@ -69,7 +69,7 @@ pub use ends::output_within;
 pub use error::StartError;
 pub use http::Response;
 pub use https::HttpsProxy;
-pub use network::{Effect, NetworkFault, NetworkSubject, network_table, timed_fairly};
+pub use network::{Effect, NetworkFault, NetworkSubject, RedisTopology, network_table, timed_fairly};
 pub use opensearch::{OpenSearchCluster, OpenSearchNode, find_java, find_opensearch};
 pub use own_network::OwnNetwork;
 pub use polls::{longest_poll, thread_time};

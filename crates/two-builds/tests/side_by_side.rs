@@ -106,7 +106,23 @@ fn expected_of(table: &'static [(&'static str, Found)]) -> Vec<(&'static str, &'
 #[test]
 fn a_reindex_lets_both_builds_find_their_documents_in_a_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let place = [format!("tantivy://{}", folder.path().display()), "n".to_owned()];
+    reindexed_side_by_side(&[format!("tantivy://{}", folder.path().display()), "n".to_owned()]);
+}
+
+#[tokio::test]
+async fn a_reindex_lets_both_builds_find_their_documents_in_opensearch() {
+    let node = OpenSearchNode::shared().await;
+    let namespace = format!("two-builds-{}-reindexed", std::process::id());
+    reindexed_side_by_side(&[on(node), namespace.clone()]);
+    for (change, ..) in &DOCUMENTS {
+        for number in [1, 2] {
+            // Not all of them needed a second one.
+            node.request("DELETE", &format!("/{namespace}.{change}-00000{number}"), "").await.unwrap();
+        }
+    }
+}
+
+fn reindexed_side_by_side(place: &[String; 2]) {
     let build = |build: &str, verb: &str| run(build, &["documents", verb, &place[0], &place[1]]);
     build(OLD, "write");
     for _ in 0..2 {
@@ -127,13 +143,18 @@ fn two_builds_never_misread_each_others_documents_in_a_folder() {
 async fn two_builds_never_misread_each_others_documents_in_opensearch() {
     let node = OpenSearchNode::shared().await;
     let namespace = |direction| format!("two-builds-{}-{direction}", std::process::id());
-    let url = format!("opensearch+http://{}?replicas=0&connect_timeout=20s&timeout=60s&deadline=120s", node.address());
+    let url = on(node);
     documents_side_by_side(|direction| [url.clone(), namespace(direction)]);
     for name in
         DOCUMENTS.iter().flat_map(|(change, ..)| [0, 1].map(|way| format!("{}.{change}-000001", namespace(way))))
     {
         assert_eq!(node.request("DELETE", &format!("/{name}"), "").await.unwrap().status, 200, "{name}");
     }
+}
+
+/// Where that node is, for builds that are not in a hurry.
+fn on(node: &OpenSearchNode) -> String {
+    format!("opensearch+http://{}?replicas=0&connect_timeout=20s&timeout=60s&deadline=120s", node.address())
 }
 
 fn run(build: &str, arguments: &[&str]) -> String {

@@ -35,7 +35,7 @@ pub(crate) struct Wiring {
 impl Wiring {
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         // Memory and a folder; with STATEHOUSE_CACHE_URL=redis://… and the like, what all replicas share.
-        let services = Services::open(settings.statehouse.clone()).await?;
+        let services = Services::builder(settings.statehouse.clone()).with_label(&*settings.replica).open().await?;
 
         // Who is logged in.
         let cookie = if settings.https { CookieConfig::default() } else { CookieConfig::insecure_localhost() };
@@ -47,7 +47,7 @@ impl Wiring {
 
         // What replicas do together: one loads the terminology, one makes each report, and all count log-ins that fail,
         // answer an upload once, take each other's links and extend the same problem sets.
-        let coord = services.coordination().with_label(&settings.replica);
+        let coord = services.coordination();
         let links = Links::new(documents.clone(), settings.link_keys.clone(), coord.state("links"));
         let problem_sets = ProblemSets::new(coord.state("problem-sets"), coord.broadcast("problem-sets"));
         let reports = Reports::new(coord.state("reports"));

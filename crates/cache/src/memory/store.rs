@@ -21,7 +21,7 @@ use crate::options::Holding;
 use crate::{CacheKey, RemoveOutcome, ReserveOptions, SetOutcome, TouchOutcome};
 use evicted::{Evicted, KeepEvicted, Kept};
 use leases::Leases;
-use ring::{LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
+use ring::{Cleared, LIVE_PER_READ, LIVE_PER_WRITE, Ring, State};
 
 /// Writes of keys in different stripes do not wait for each other.
 const STRIPES: usize = 64;
@@ -59,6 +59,7 @@ struct Stripe {
     last: Version,
     leases: Leases,
     ring: Ring,
+    cleared: Cleared,
 }
 
 /// What a sweep has looked at.

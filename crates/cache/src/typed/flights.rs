@@ -1,13 +1,13 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::Error;
 use tokio::sync::watch;
 
 use crate::CacheKey;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// The loads that are under way in this process, at most one per key.
 ///

@@ -1,11 +1,10 @@
 //! Invalidations that did not reach the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::CacheKey;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// What kept keys may take. Beyond it they become one kept clear.
 const MOST_BYTES: usize = 1 << 20;

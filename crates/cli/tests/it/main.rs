@@ -1,5 +1,6 @@
 //! The program as an operator runs it, on real servers.
 
+mod coordination;
 mod doctor;
 mod files;
 mod fleet;

@@ -1,11 +1,14 @@
 //! Times to live.
 
-use statehouse_core::Version;
+use statehouse_core::{ErrorKind, Version};
 
 use super::kit::{CoordBackend, conflict, get, key, on, put_with};
 use crate::api::CoordStoreExt as _;
+use crate::capability::{DURABLE, SERVER_TIME, SHARED, SWEEPS};
+use crate::coordination::Coordination;
 use crate::options::{Condition, PutOptions};
 use crate::outcome::RemoveOutcome;
+use crate::single_use::Accepted;
 
 /// Long enough that a loaded machine reads in time.
 const LONG: u32 = 150;
@@ -59,4 +62,41 @@ pub(super) async fn a_put_without_a_time_to_live_makes_a_record_stay(backend: &i
     backend.pass_time(3 * backend.step()).await;
     let kept = get(&*store, "a").await.expect("it stays");
     assert_eq!((&kept.value[..], kept.expires_in), (&b"2"[..], None));
+}
+
+/// One of somebody who has died. Nobody gives it back.
+pub(super) async fn a_claim_of_a_stranger_counts_for_its_time_and_is_free_then(backend: &impl CoordBackend) {
+    let store = backend.service().await;
+    for name in ["used/links/1", "idempotency/orders/1"] {
+        let long = || lives(LONG * backend.step()).with_condition(Condition::Absent);
+        let version = put_with(&*store, name, "1", long()).await;
+        let outcome = store.put_with(&key(name), "2".into(), long()).await.expect("an answer");
+        assert_eq!(conflict(outcome).expect("the claim").version, version);
+        let short = lives(2 * backend.step());
+        put_with(&*store, name, "1", short.clone().with_condition(Condition::Match(version))).await;
+        backend.pass_time(3 * backend.step()).await;
+        assert!(put_with(&*store, name, "2", short.with_condition(Condition::Absent)).await > version);
+    }
+}
+
+pub(super) async fn a_token_is_accepted_once_or_refused_where_it_would_stay_or_be_forgotten(
+    backend: &impl CoordBackend,
+) {
+    let store = backend.service().await;
+    let coord = Coordination::new(std::sync::Arc::clone(&store));
+    let links = coord.single_use("links", LONG * backend.step());
+    let first = links.accept("x").await;
+    let has = store.capabilities();
+    let (goes, forgets) = (has.has(SERVER_TIME) || has.has(SWEEPS), has.has(SHARED) && !has.has(DURABLE));
+    if !goes || forgets {
+        assert_eq!(first.expect_err("it is not offered").kind(), ErrorKind::Unsupported);
+        return;
+    }
+    assert_eq!(first.expect("an answer"), Accepted::First);
+    assert_eq!(links.accept("x").await.expect("an answer"), Accepted::Before);
+    let nonces = coord.single_use("nonces", 2 * backend.step());
+    assert_eq!(nonces.accept("x").await.expect("an answer"), Accepted::First);
+    backend.pass_time(3 * backend.step()).await;
+    assert_eq!(nonces.accept("x").await.expect("an answer"), Accepted::First, "its time is over");
+    assert_eq!(links.accept("x").await.expect("an answer"), Accepted::Before);
 }

@@ -96,6 +96,8 @@ macro_rules! coord_conformance {
             an_expired_record_is_absent_for_every_method [];
             a_put_makes_a_record_live_anew [];
             a_put_without_a_time_to_live_makes_a_record_stay [];
+            a_claim_of_a_stranger_counts_for_its_time_and_is_free_then [];
+            a_token_is_accepted_once_or_refused_where_it_would_stay_or_be_forgotten [];
             a_scan_has_every_record_of_its_prefix_once [];
             what_was_removed_or_has_expired_is_not_scanned [];
             what_is_there_all_the_time_is_scanned_while_others_come_and_go [];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use statehouse_core::{Error, ErrorKind, Fence, Namespace, RaiseOptions, Result, deadline};
+use statehouse_core::{Error, ErrorKind, Fence, Namespace, RaiseOptions, Result, Timestamp, deadline};
 use statehouse_filestore::{
     Body, Condition, DeleteOptions, DeleteOutcome, ETag, FileKey, FileStore, GetOptions, ListOptions, Object,
     PageToken, PutOptions, PutOutcome, Start,
@@ -32,15 +32,17 @@ pub(super) struct Found {
     pub(super) stored: Option<Stored>,
     /// None if the store could not read as much.
     etag: Option<ETag>,
+    /// When it was written, by the file store's clock.
+    pub(super) modified: Timestamp,
 }
 
 impl Found {
-    const DAMAGED: Self = Self { stored: None, etag: None };
+    const DAMAGED: Self = Self { stored: None, etag: None, modified: Timestamp::from_micros(0) };
 
     async fn read(object: Object) -> Result<Self> {
-        let etag = Some(object.meta().etag.clone());
+        let (etag, modified) = (Some(object.meta().etag.clone()), object.meta().modified);
         match object.bytes().await {
-            Ok(bytes) => Ok(Self { stored: Stored::decode(bytes).ok(), etag }),
+            Ok(bytes) => Ok(Self { stored: Stored::decode(bytes).ok(), etag, modified }),
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Self { etag, ..Self::DAMAGED }),
             Err(error) => Err(error),
         }
@@ -80,10 +82,20 @@ impl Wire {
         FileKey::new(format!("{}{key}{END}", self.folder))
     }
 
+    /// The file in which it is kept when records were swept last, beside the records: no key ends in this, so that it is
+    /// none of them and in no scan.
+    pub(super) fn swept(&self) -> Result<FileKey> {
+        FileKey::new(format!("{}swept{END}{END}", self.folder))
+    }
+
     pub(super) async fn read(&self, key: &CoordKey, limit: Limit) -> Result<Option<Found>> {
+        self.read_file(&self.name(key)?, limit).await
+    }
+
+    pub(super) async fn read_file(&self, name: &FileKey, limit: Limit) -> Result<Option<Found>> {
         let mut options = GetOptions::default();
         options.deadline = limit.left()?;
-        let read = async { Found::read(self.files.get_with(&self.name(key)?, options).await?.unconditional()?).await };
+        let read = async { Found::read(self.files.get_with(name, options).await?.unconditional()?).await };
         match deadline::within(limit.left()?, tokio::time::sleep, deadline::not_done, read).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -98,6 +110,16 @@ impl Wire {
         key: &CoordKey,
         found: Option<&Found>,
         stored: &Stored,
+        terms: (Option<&Fence>, Limit),
+    ) -> Result<bool> {
+        self.write_file(&self.name(key)?, found, stored, terms).await
+    }
+
+    pub(super) async fn write_file(
+        &self,
+        name: &FileKey,
+        found: Option<&Found>,
+        stored: &Stored,
         (fence, limit): (Option<&Fence>, Limit),
     ) -> Result<bool> {
         let condition =
@@ -105,7 +127,7 @@ impl Wire {
         let mut options = PutOptions::default().with_condition(condition);
         options.fence = fence.map(|fence| self.fence(fence)).transpose()?;
         options.deadline = limit.left()?;
-        match self.files.put_with(&self.name(key)?, Body::from(stored.encode()), options).await {
+        match self.files.put_with(name, Body::from(stored.encode()), options).await {
             Ok(PutOutcome::Stored(_)) => Ok(true),
             Ok(PutOutcome::Conflict) => Ok(false),
             // The store did not look at the condition, because somebody else was writing.
@@ -130,14 +152,15 @@ impl Wire {
         Ok(self.files.delete_with(&self.name(key)?, options).await? != DeleteOutcome::Conflict)
     }
 
-    /// A page of names, and what is to be read of it: where it ends, and how much of it the store skipped.
+    /// A page of names and of when each was written, and what is to be read of it: where it ends, and how much of it the store
+    /// skipped.
     pub(super) async fn list(
         &self,
         prefix: &str,
         start: Option<&PageToken>,
         most: u16,
         limit: Limit,
-    ) -> Result<(Vec<CoordKey>, Page)> {
+    ) -> Result<(Vec<(CoordKey, Timestamp)>, Page)> {
         let mut options = ListOptions::new(format!("{}{prefix}", self.folder)).with_limit(most);
         options.deadline = limit.left()?;
         if let Some(token) = start {
@@ -146,7 +169,7 @@ impl Wire {
         let page = self.files.list_with(options).await?;
         let names = page.entries.iter().filter_map(|entry| {
             let name = entry.key.as_str().strip_prefix(&self.folder)?.strip_suffix(END)?;
-            CoordKey::new(name).ok()
+            CoordKey::new(name).ok().map(|name| (name, entry.modified))
         });
         Ok((names.collect(), Page { next: page.next, skipped: page.skipped, records: Vec::new() }))
     }

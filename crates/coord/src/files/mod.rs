@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod seen;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +17,17 @@ use statehouse_core::{
     Retry, Timestamp, Version,
 };
 use statehouse_filestore::FileStore;
-use statehouse_filestore::capability::{CREATE_IF_ABSENT, REPLACE_IF_MATCH};
+use statehouse_filestore::capability::{CREATE_IF_ABSENT, DELETE_IF_MATCH, REPLACE_IF_MATCH};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::client::{Found, Limit, Wire, in_doubt};
 pub use self::config::FilesConfig;
 pub(crate) use self::config::PAUSE;
 use self::seen::Seen;
+use self::sweep::Sweeper;
 use crate::api::CoordStore;
-use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED};
+use crate::capability::{DURABLE, FENCED, FENCED_AT_ONCE, SHARED, SWEEPS};
+use crate::hashed::is_of_strangers;
 use crate::key::CoordKey;
 use crate::operation::Operations;
 use crate::options::{GetOptions, NowOptions, PutOptions, RemoveOptions, ScanOptions, WaitOptions};
@@ -39,7 +42,7 @@ const OPERATION: Operations = Operations::of("files");
 ///
 /// # Layout
 /// `.coordination/namespace/KEY~` holds one record, as an envelope. A removed record leaves its version behind, a file of some
-/// 80 bytes, for good: names are few and come again.
+/// 80 bytes, for good: names are few and come again. Those of tokens and requests are many and come once: see below.
 ///
 /// # Expiry
 /// A file store tells no time that could be relied on, and the clocks of those who write differ. So a record with a time to
@@ -47,20 +50,36 @@ const OPERATION: Operations = Operations::of("files");
 /// process that has just begun to look, it lives once more as long: a lock whose holder was killed is free for a process
 /// that waits for it after the lease, and for one that starts then after another lease.
 ///
+/// At most 16,384 records are watched at once, and as many of tokens and requests; one that is forgotten for the sake of others lives anew.
+///
+/// # Sweeps
+/// What [`SingleUse`](crate::SingleUse) and `IdempotencyLayer` keep for a time, of names that do not come again, is removed once that time and a
+/// [day](FilesConfig::with_leeway) are over, by the clock of the file store, which says when a file was written and what time it is: no clock of a
+/// replica counts. It is removed only if it is still what was looked at, so that nothing is that somebody has just written. Whoever writes such a
+/// record begins a sweep, which runs beside the call, if none was begun for an [hour](FilesConfig::with_sweeps_every) by any replica; a file
+/// `swept~~` says so. It lists these records, and reads one only when its age has reached the leeway, or has doubled since: so a record is read a few
+/// times in its life, and gone after twice its time and leeway at the latest, as long as such records are written and nobody has come with it again.
+/// A file store that does not delete conditionally has none, and such records are refused there.
+///
 /// # Versions
 /// are `max(previous + 1, clock)`, where the previous one stands in the file, and the clock is that of the writer's host. So
 /// they rise whatever that clock says; that they are those of the time is good for moving to another store.
 ///
 /// # Price
-/// A get is one request, a put two, a scan one for each record besides those of the listing. Who waits asks again and again,
-/// with pauses of up to [ten seconds](FilesConfig::with_longest_pause); when a record that somebody waits for expires, it is
-/// looked at in time.
+/// A get is one request, a put two, a scan one for each record besides those of the listing. So a token is two when it is accepted and one when it
+/// comes again, and a request with an `Idempotency-Key` four (on S3 two reads and two writes), and one when it is told again. A sweep is six
+/// requests, another one for each thousand such records that there are, and three for each that it removes; to find that none is due is one, an hour
+/// and replica. Who waits asks again and again, with pauses of up to [ten seconds](FilesConfig::with_longest_pause); when a record that somebody
+/// waits for expires, it is looked at in time.
 #[derive(Debug)]
 pub struct FilesCoordStore {
     wire: Wire,
     clock: Arc<dyn Clock>,
     longest_pause: Duration,
     seen: Seen,
+    /// Of records of strangers, so that however many of them there are, what is known of locks stays.
+    of_strangers: Arc<Seen>,
+    sweeper: Sweeper,
 }
 
 /// The first pause of who waits.
@@ -97,22 +116,33 @@ impl FilesCoordStore {
         for needed in [CREATE_IF_ABSENT, REPLACE_IF_MATCH] {
             has.require(needed).map_err(|error| OPERATION.open.name_in(error))?;
         }
-        let FilesConfig { clock, longest_pause } = config;
-        Ok(Self { wire: Wire::new(files, namespace), clock, longest_pause, seen: Seen::default() })
+        let FilesConfig { clock, longest_pause, sweeps } = config;
+        let (wire, of_strangers) = (Wire::new(files, namespace), Arc::<Seen>::default());
+        let sweeper = Sweeper::new(wire.clone(), Arc::clone(&clock), Arc::clone(&of_strangers), sweeps);
+        Ok(Self { wire, clock, longest_pause, seen: Seen::default(), of_strangers, sweeper })
+    }
+
+    fn seen(&self, key: &CoordKey) -> &Seen {
+        if is_of_strangers(key) { &self.of_strangers } else { &self.seen }
+    }
+
+    /// Whether what strangers leave behind leaves the store.
+    fn sweeps(&self) -> bool {
+        self.wire.files().capabilities().has(DELETE_IF_MATCH)
     }
 
     /// The record that was found, if it has not expired.
     fn live(&self, key: &CoordKey, found: Option<&Found>) -> Result<Option<Record>> {
         let stored = found.map(|found| found.stored.as_ref().ok_or_else(|| unreadable(EnvelopeError::Corrupt)));
         let Some(stored) = stored.transpose()?.filter(|stored| !stored.is_removed) else {
-            self.seen.forget(key);
+            self.seen(key).forget(key);
             return Ok(None);
         };
         let Some(lives) = stored.time_to_live else {
-            self.seen.forget(key);
+            self.seen(key).forget(key);
             return Ok(Some(stored.clone().record(None)));
         };
-        let left = self.seen.left(key, stored.id, lives, self.clock.elapsed());
+        let left = self.seen(key).left(key, stored.id, lives, self.clock.elapsed());
         Ok(left.map(|left| stored.clone().record(Some(left))))
     }
 
@@ -148,7 +178,10 @@ impl FilesCoordStore {
             return Ok(Tried::Again);
         }
         if let Some(lives) = stored.time_to_live {
-            self.seen.left(key, stored.id, lives, self.clock.elapsed());
+            self.seen(key).left(key, stored.id, lives, self.clock.elapsed());
+        }
+        if is_of_strangers(key) && self.sweeps() {
+            self.sweeper.remind();
         }
         Ok(Tried::Stored(stored.stamp.version))
     }
@@ -197,7 +230,7 @@ impl FilesCoordStore {
                 written => written?,
             };
             if removed {
-                self.seen.forget(key);
+                self.seen(key).forget(key);
                 return Ok(RemoveOutcome::Removed);
             }
             tokio::time::sleep(backoff.pause()).await;
@@ -210,8 +243,8 @@ impl FilesCoordStore {
         let limit = Limit::new(options.deadline);
         let (names, mut page) = self.wire.list(&options.prefix, options.start.as_ref(), options.limit, limit).await?;
         for names in names.chunks(TOGETHER) {
-            let found = join_all(names.iter().map(|name| self.get(name, limit))).await;
-            for (name, found) in names.iter().zip(found) {
+            let found = join_all(names.iter().map(|(name, _)| self.get(name, limit))).await;
+            for ((name, _), found) in names.iter().zip(found) {
                 page.add(name, found)?;
             }
         }
@@ -275,6 +308,7 @@ impl CoordStore for FilesCoordStore {
 
     fn capabilities(&self) -> Capabilities {
         let has = self.wire.files().capabilities();
-        [DURABLE, FENCED, FENCED_AT_ONCE, SHARED].into_iter().filter(|capability| has.has(*capability)).collect()
+        let same = [DURABLE, FENCED, FENCED_AT_ONCE, SHARED].into_iter().filter(|capability| has.has(*capability));
+        same.chain(self.sweeps().then_some(SWEEPS)).collect()
     }
 }

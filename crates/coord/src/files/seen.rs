@@ -43,6 +43,12 @@ impl Seen {
         Some(lives.saturating_sub(now.saturating_sub(first))).filter(|left| !left.is_zero())
     }
 
+    /// Whether it is known to live still. What was never seen is not watched from now on.
+    pub(super) fn is_live(&self, key: &CoordKey, id: WriteId, lives: Duration, now: Duration) -> bool {
+        let known = self.all().of.get(key).filter(|known| known.id == id).map(|known| known.first);
+        known.is_some_and(|first| now.saturating_sub(first) < lives)
+    }
+
     /// What is not there, or stays, is not watched.
     pub(super) fn forget(&self, key: &CoordKey) {
         self.all().forget(key);

@@ -63,10 +63,17 @@ const MAX_RESPONSE: usize = 900 << 10;
 ///   store, so that nobody keeps locks, runs and schedules from going on. How many requests somebody sends is for a
 ///   [`RateLimitLayer`](crate::RateLimitLayer) in front: that one was answered takes some 300 bytes as long as it is known.
 ///
-/// Errors of the layer are `application/problem+json`. What is stored under a key tells neither it nor the principal, but holds the
-/// response. The store must let records [expire](crate::capability::SERVER_TIME), as memory and Redis do.
+/// Errors of the layer are `application/problem+json`. What is stored under a key tells neither it nor the principal, but holds the response. Records
+/// must leave the store when their time is over ([`SERVER_TIME`](crate::capability::SERVER_TIME) or [`SWEEPS`](crate::capability::SWEEPS)), as those
+/// in memory, in Redis and in files do.
 ///
-/// It belongs inside of what knows the user and of a `SessionLayer`, whose cookies are no part of what is kept.
+/// **In files** an answer is told for its time at least, and by a replica that has not seen it before for as long once more, until it is
+/// [swept](crate::FilesCoordStore#sweeps). The key of a process that died is free after the lease from when somebody came with it again. On S3 a
+/// request costs two reads and two writes, and one read when it is told again.
+///
+/// It belongs inside of what knows the user and of a `SessionLayer`, whose cookies are no part of what is kept. Once its client has gone
+/// nobody commits the session for a handler: it commits what it has changed itself, before it answers; and a change that is refused because
+/// the client has gone is answered 503, so that the key is free and the repetition, which has a client, makes it.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -133,7 +140,7 @@ impl IdempotencyLayer {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for the name; [`ErrorKind::Unsupported`] for a store that does not let records expire, or may
+    /// [`ErrorKind::InvalidInput`] for the name; [`ErrorKind::Unsupported`] for a store where records stay for good, or that may
     /// forget them. That it is away is none.
     pub async fn checked(self) -> Result<Self> {
         hashed_key(REQUESTS, &self.config.name, &[])?;

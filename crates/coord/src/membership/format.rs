@@ -1,3 +1,29 @@
+//! What is kept of a member: the value of its record. Its key is `member/` with the number of a place, which the next member
+//! takes when it is free. All numbers are little-endian, but for those within the MessagePack, which has an order of its own.
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | format, 1 |
+//! | 1 | | a map in [MessagePack](https://github.com/msgpack/msgpack/blob/master/spec.md), in this order |
+//!
+//! | field | is |
+//! | --- | --- |
+//! | `id` | 32 hexadecimal digits |
+//! | `label` | text |
+//! | `heartbeat` | milliseconds: it counts for three of them after it was put, and for as long as its member beats |
+//! | `record` | for how long the record lives, in milliseconds, where that is not for three heartbeats; else not there |
+//! | `info` | a map of what follows |
+//! | `build` | text |
+//! | `formats` | a map of each kind's name to a map of `start` and `end`, the oldest and the newest |
+//! | `fingerprints` | a map of texts |
+//! | `state` | 0 starting, 1 ready, 2 and all others unready, 3 stopping |
+//! | `reaches` | a map of each name to whether it was reached |
+//! | `lost`, `reasons` | arrays of texts |
+//! | `address` | text or nil |
+//!
+//! A number has as few bytes as it needs. Fields that are not there are as those of a new member, and those that are not known
+//! are not looked at: later versions add fields, and need no other format.
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +38,7 @@ use crate::key::CoordKey;
 use crate::options::ScanOptions;
 use crate::record::Record;
 
-/// A member's record: the format, 1, in a byte, and this in MessagePack, fields by their names. Its key is `member/` with the
-/// number of a place, which the next member takes when it is free. It counts for three heartbeats after it was put, and for
-/// as long as its member beats.
+/// A member's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     id: String,
@@ -108,6 +132,10 @@ pub(super) async fn all(store: &dyn CoordStore, prefix: &str, deadline: Duration
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use statehouse_core::conformance::fuzz::Target;
+
     use super::*;
 
     fn pace(beats: bool) -> Pace {
@@ -116,18 +144,29 @@ mod tests {
         pace
     }
 
-    /// Where it beats, `record` is between `heartbeat` and `info`; else the field is not there.
+    /// What a member that beats has stored, and one that puts its record each time.
+    const GOLDEN: [&str; 2] =
+        [include_str!("../../golden/member-v1-beats.hex"), include_str!("../../golden/member-v1.hex")];
+
+    fn golden(at: usize) -> Vec<u8> {
+        let digits: Vec<_> = GOLDEN[at].bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|two| hex::decode::<1>(two).unwrap()[0]).collect()
+    }
+
     #[test]
-    fn the_golden_bytes_are_what_the_words_say() {
-        let (id, info) = (MemberId::from_bytes([7; 16]), MemberInfo::new("b"));
-        let of = |beats| Kept::new(id, "l", pace(beats), &info).encode().unwrap();
-        let head = |fields: u8| {
-            let id = [b"\xa2id\xd9\x20", "07".repeat(16).as_bytes()].concat();
-            [&[FORMAT, 0x80 + fields][..], &id, b"\xa5label\xa1l\xa9heartbeat\xcd\x07\xd0"].concat()
-        };
-        let (seldom, often) = (of(true), of(false));
-        assert!(seldom.starts_with(&[&head(5)[..], b"\xa6record\xcd\xea\x60\xa4info"].concat()), "{seldom:x?}");
-        assert!(often.starts_with(&[&head(4)[..], b"\xa4info"].concat()), "{often:x?}");
+    fn the_golden_bytes_are_what_the_table_says() {
+        let mut full = MemberInfo::new("clinic 1.4.0")
+            .with_formats("notes", 1..=2)
+            .with_fingerprint("feed", "a")
+            .with_state(super::super::info::MemberState::Ready)
+            .with_address("10.0.0.7:8080");
+        full.reaches.insert("cache".to_owned(), true);
+        (full.lost, full.reasons) = (vec!["lock".to_owned()], vec!["drains".to_owned()]);
+        let of = |beats, info| Kept::new(MemberId::from_bytes([7; 16]), "host 1", pace(beats), info);
+        for (at, kept) in [of(true, &full), of(false, &MemberInfo::new("b"))].into_iter().enumerate() {
+            assert_eq!(kept.encode().unwrap(), golden(at), "{at}");
+            assert_eq!(Kept::decode(&golden(at)).unwrap(), kept, "{at}");
+        }
     }
 
     #[test]
@@ -170,5 +209,24 @@ mod tests {
         let read = Kept::decode(&bytes).unwrap();
         assert_eq!(read.outlives(), Duration::ZERO, "of a build that knows no beats");
         assert_eq!(read.info, MemberInfo::new("b").with_state(super::super::info::MemberState::Unready));
+    }
+
+    #[test]
+    fn fuzz_member() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/member");
+        let words =
+            ["\u{7f}", "id", "label", "heartbeat", "record", "info", "build", "formats", "state", "reaches", "lost"];
+        let repair = |input: &mut Vec<u8>| {
+            input.resize(input.len().max(1), 0);
+            input[0] = FORMAT;
+        };
+        Target::new(corpus).with_words(&words).run(repair, |input| match Kept::decode(input) {
+            Ok(kept) => {
+                let again = kept.encode().map(|bytes| Kept::decode(&bytes).unwrap());
+                assert!(again.map_or_else(|error| error.kind() == ErrorKind::TooLarge, |again| again == kept));
+                format!("{} {:?} {}", kept.id().is_ok(), kept.info.state, kept.outlives().is_zero())
+            }
+            Err(error) => format!("{} {}", error.kind(), error.message()),
+        });
     }
 }

@@ -58,7 +58,9 @@ use crate::record::Record;
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing, so that two may
 /// hold one lock, and a version that was given out before may be gone; the next one is greater all the same, as long as the
 /// servers' clocks differ by less than the time in between. `min-replicas-to-write` on the server bounds what may be
-/// missing, to the writes of `min-replicas-max-lag`.
+/// missing, to the writes of `min-replicas-max-lag`. With
+/// [`wait_replicas`](statehouse_redis::RedisConfig::with_wait_replicas) what was acknowledged is on a replica, too, and stays when the master is
+/// killed; what too few have in time is [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and may be there.
 ///
 /// # Durability
 /// [`connect`](Self::connect) asks the server, and [`health`](CoordStore::health) asks again; see there. A server that cannot keep what it was told is not

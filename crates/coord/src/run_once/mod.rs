@@ -40,7 +40,7 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// - A replica that **takes over** has the checkpoint that was saved last, with the number of its attempt.
 /// - The others **wait** until it is done, and say nothing.
 /// - A body that **fails** is tried again, by whichever replica is next, after a pause of one second that doubles up to a
-///   minute; [`status`](Self::status) says why.
+///   minute; the log of the replica that ran it says why, and [`status`](Self::status).
 /// - A store that is **away** is waited for, however long that takes. If it is when the body is over, that is recorded as soon as
 ///   it is back, and the body is not begun again as long as the lock is held.
 /// - **Cancellation**: a body may stop waiting for what it notes; that is noted or not, and the next note goes on from there.
@@ -160,6 +160,11 @@ impl RunOnce {
         self
     }
 
+    /// Which revision it is.
+    pub const fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
     /// What is known of the run, whatever its revision; none if it was never begun.
     ///
     /// # Errors
@@ -252,7 +257,8 @@ impl RunOnce {
             Ok(()) if ended(guard, &run, None).await? => Ok(Turn::Ended(Ran::Now { attempt })),
             Ok(()) | Err(Cut::Lost) => Ok(Turn::Again),
             Err(Cut::Failed(error)) => {
-                let error = error.into();
+                let (error, run_name) = (error.into(), self.key()?.as_str());
+                tracing::warn!(name: "coord.run_failed", run = run_name, attempt, %error, "a run that is done once has failed");
                 if !ended(guard, &run, Some(shortened(&error.to_string()))).await? {
                     return Ok(Turn::Again);
                 }

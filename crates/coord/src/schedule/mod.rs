@@ -22,6 +22,9 @@ use crate::outcome::PutOutcome;
 use crate::record::WriteId;
 use crate::settled::put_settled;
 
+/// Where the last planned time of a job lies.
+pub(crate) const KIND: &str = "schedule";
+
 /// The pauses after a failure, of the body or of the store.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// The shortest and the longest interval.

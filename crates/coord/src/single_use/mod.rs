@@ -20,7 +20,8 @@ use crate::settled::put_settled;
 ///
 /// # Behavior
 /// - Of all who come with one token, on whichever replica, **one** is the first.
-/// - It is remembered for its time to live, by the store's clock. After that it is accepted again: so the token itself, by what is
+/// - It is remembered for its time to live at least, by the store's clock: in files for as long once more by a replica that has not seen it before, until it is
+///   [swept](crate::FilesCoordStore#sweeps). After that it is accepted again: so the token itself, by what is
 ///   signed in it or kept elsewhere, must be valid no longer.
 /// - Where an answer of the store was lost, it is found out who was first. If that is not possible, the answer is
 ///   [`OutcomeUnknown`](ErrorKind::OutcomeUnknown), and the token counts as used; [`accept_as`](Self::accept_as) is for callers
@@ -30,8 +31,9 @@ use crate::settled::put_settled;
 ///   because it is kept elsewhere, before it is asked here whether it was used. In memory all of them, with what is kept of requests that
 ///   are answered once, have half of the store; in Redis `maxmemory` is what ends it, for locks too.
 ///
-/// The store must let records [expire](crate::capability::SERVER_TIME): memory and Redis do, Redis a day later, some 550 bytes
-/// each. In files each token would leave a file behind for good.
+/// Records must leave the store when their time is over ([`SERVER_TIME`](crate::capability::SERVER_TIME) or [`SWEEPS`](crate::capability::SWEEPS)):
+/// those in memory do, in Redis a day later, some 550 bytes each, and in files a day later or more, a file of some 150 bytes each. A token is two
+/// requests to the files, on S3 a read and a write; one that comes again is one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -75,7 +77,7 @@ impl SingleUse {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a name or a time to live that no store takes; [`ErrorKind::Unsupported`] on a store where
-    /// records do not expire, or that is shared and not durable; else as [`CoordStore`] says. An outage accepts nothing.
+    /// records stay for good, or that is shared and not durable; else as [`CoordStore`] says. An outage accepts nothing.
     pub async fn accept(&self, token: impl AsRef<[u8]> + Send) -> Result<Accepted> {
         self.accept_as(token, WriteId::generate()?).await
     }

@@ -33,6 +33,9 @@ use crate::outcome::PutOutcome;
 use crate::record::{Record, WriteId};
 use crate::settled::put_settled;
 
+/// Where values lie.
+pub(crate) const KIND: &str = "state";
+
 /// How often an update begins anew because somebody else was faster.
 const TRIES: u32 = 200;
 
@@ -119,7 +122,7 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
                 Error::invalid_input("the name of shared values is not empty and has no slash").with_key(&self.name)
             );
         }
-        CoordKey::of(&format!("state/{}", self.name), key)
+        CoordKey::of(&format!("{KIND}/{}", self.name), key)
     }
 
     /// The value as it is now, if it was ever made.

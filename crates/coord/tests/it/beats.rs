@@ -4,21 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use statehouse_coord::capability::BEATS;
 use statehouse_coord::{
-    BeatOptions, BeatsOptions, CoordKey, CoordStore, CoordStoreExt as _, Coordination, GetOptions, Joined,
-    LayeredCoordStore, MemberInfo, Membership, MemoryCoordStore, NowOptions, Page, PutOptions, PutOutcome, Record,
-    RemoveOptions, RemoveOutcome, ScanOptions, WaitOptions,
+    BeatOptions, BeatsOptions, CoordKey, CoordStore, CoordStoreExt as _, Coordination, Joined, LayeredCoordStore,
+    MemberInfo, Membership, MemoryCoordStore,
 };
+use statehouse_core::Result;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Capabilities, Health, Result, Timestamp, Version};
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisSentinel, RedisServer};
 use tokio::time::{sleep, timeout};
 
 use crate::lock::until;
 use crate::membership::{BEAT, come_and_go, named, over, sees, stands_still, three_in_redis};
+use crate::without::Without;
 use crate::{open_redis, random_namespace};
 
 /// So long that nobody puts a record again for its age while a test waits.
@@ -135,50 +133,10 @@ async fn a_member_that_stood_still_for_longer_than_its_record_comes_back_in_anot
     stands_still(&who, is_gone).await;
 }
 
-/// Somebody whose build knows no beats, on the same store.
-#[derive(Debug)]
-struct Before(Arc<dyn CoordStore>);
-
-#[async_trait]
-impl CoordStore for Before {
-    async fn get_with(&self, key: &CoordKey, options: GetOptions) -> Result<Option<Record>> {
-        self.0.get_with(key, options).await
-    }
-
-    async fn put_with(&self, key: &CoordKey, value: Bytes, options: PutOptions) -> Result<PutOutcome> {
-        self.0.put_with(key, value, options).await
-    }
-
-    async fn remove_with(&self, key: &CoordKey, version: Version, options: RemoveOptions) -> Result<RemoveOutcome> {
-        self.0.remove_with(key, version, options).await
-    }
-
-    async fn scan_with(&self, options: ScanOptions) -> Result<Page> {
-        self.0.scan_with(options).await
-    }
-
-    async fn now_with(&self, options: NowOptions) -> Result<Timestamp> {
-        self.0.now_with(options).await
-    }
-
-    async fn wait_with(&self, key: &CoordKey, seen: Option<Version>, options: WaitOptions) {
-        self.0.wait_with(key, seen, options).await;
-    }
-
-    async fn health(&self) -> Health {
-        self.0.health().await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let all = self.0.capabilities();
-        all.iter().filter(|capability| *capability != BEATS).collect()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_knows_no_beats_and_who_beats_see_each_other() {
     let (url, namespace) = (RedisServer::shared().await.url(), random_namespace());
-    let before = over(Before(Arc::new(open_redis(&url, &namespace).await)));
+    let before = over(Without(Arc::new(open_redis(&url, &namespace).await), &[BEATS]));
     let now = over(open_redis(&url, &namespace).await);
     let (old, new) = (before.join(named("a")).await.unwrap(), now.join(named("b")).await.unwrap());
     let mut watch = now.watch();

@@ -1,6 +1,7 @@
 //! Requests that are answered once, however often they come.
 
 mod frames;
+mod in_files;
 mod kept;
 
 use std::convert::Infallible;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use statehouse_coord::capability::SERVER_TIME;
 use statehouse_coord::{
     CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, IdempotencyBody,
     IdempotencyLayer, LayeredCoordStore, MemoryConfig, MemoryCoordStore, ScanOptions,
@@ -25,6 +27,7 @@ use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::without::Without;
 use crate::{durable_redis, open_redis, random_namespace};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -99,7 +102,8 @@ async fn ask(orders: &Orders, request: Request<Full<Bytes>>) -> Answer {
 #[tokio::test]
 async fn a_request_that_comes_again_is_told_the_same_and_not_passed_on() {
     let (server, namespace) = (durable_redis().await, random_namespace());
-    for layer in [layer(MemoryCoordStore::new()), layer(open_redis(&server.url(), &namespace).await)] {
+    let (redis, folder) = (layer(open_redis(&server.url(), &namespace).await), tempfile::tempdir().unwrap());
+    for layer in [layer(MemoryCoordStore::new()), redis, layer(in_files::on_disk(folder.path(), 0).await)] {
         let (orders, count) = counting(&layer);
         let first = ask(&orders, order("k1", "apples")).await;
         let whole = ("order 1: apples", Some("/o/1"), 201, false);
@@ -379,12 +383,12 @@ async fn a_response_in_pieces_is_kept_and_one_that_breaks_off_is_not() {
 #[tokio::test]
 async fn nothing_is_passed_on_while_the_store_is_away_or_cannot_do_it() {
     let memory: Arc<dyn CoordStore> = Arc::new(MemoryCoordStore::new());
-    let (orders, count) = counting(&layer(LayeredCoordStore::new(memory, Faults::seeded(1).with_refused_calls(1.0))));
+    let (orders, count) =
+        counting(&layer(LayeredCoordStore::new(Arc::clone(&memory), Faults::seeded(1).with_refused_calls(1.0))));
     let answer = ask(&orders, order("k1", "apples")).await;
     assert!(answer.status == 503 && answer.retry_after.is_some(), "{answer:?}");
-    let files = FilesCoordStore::new(Arc::new(MemoryFileStore::new()), &random_namespace(), FilesConfig::default());
-    let (in_files, other) = counting(&layer(files.unwrap()));
-    assert_eq!(ask(&in_files, order("k1", "apples")).await.status, 500);
+    let (for_good, other) = counting(&layer(Without(Arc::clone(&memory), &[SERVER_TIME])));
+    assert_eq!(ask(&for_good, order("k1", "apples")).await.status, 500);
     assert_eq!((count.load(Ordering::SeqCst), other.load(Ordering::SeqCst)), (0, 0));
     // Lost answers are found out: whatever is said, no order is made twice.
     let memory: Arc<dyn CoordStore> = Arc::new(MemoryCoordStore::new());

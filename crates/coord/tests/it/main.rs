@@ -14,12 +14,16 @@ mod membership;
 mod network;
 mod planted;
 mod promoted;
+mod replicas;
 mod run_once;
 mod schedule;
 mod signals;
 mod signals_conformance;
 mod single_use;
 mod state;
+mod strangers;
+mod transfer;
+mod without;
 
 use std::sync::Arc;
 

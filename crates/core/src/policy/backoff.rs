@@ -1,6 +1,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+
+use crate::sync::{AtomicI64, Ordering};
 
 /// Pauses that double from `first` up to `most`, each shortened by up to half at random, so that the replicas of an
 /// application don't come back in step.

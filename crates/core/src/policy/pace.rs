@@ -1,8 +1,8 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Breaker, BreakerSettings, Permit, Refused};
+use crate::sync::{AtomicU64, Ordering};
 use crate::time::whole_micros;
 use crate::{Clock, SystemClock};
 

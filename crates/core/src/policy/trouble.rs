@@ -1,7 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::Clock;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Tells when to say that something goes wrong, so that a thousand failures in a row are one line in the log and not a
 /// thousand.

@@ -125,7 +125,7 @@ impl<'a, O> Get<'a, O> {
         self
     }
 
-    /// Sets how long the get may take; see [`GetOptions::deadline`](crate::GetOptions::deadline).
+    /// Sets how long the get may take until its content begins; see [`GetOptions::deadline`](crate::GetOptions::deadline).
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self

@@ -99,7 +99,7 @@ impl<'a> Put<'a> {
 }
 
 impl<'a, O> Put<'a, O> {
-    /// Sets the media type.
+    /// Sets the media type, such as `image/png` or `text/plain; charset=utf-8`; what is none is `InvalidInput`.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.options = self.options.with_content_type(content_type);
         self

@@ -38,10 +38,16 @@ pub(super) fn gone() -> Error {
     Error::new(ErrorKind::Unavailable, "the folder is gone").with_retry(Retry::DISK_FAILED)
 }
 
+const NOT_SYNCED: &str = "the change is visible, and syncing it to the disk failed: it may not survive a crash";
+
 /// A write that is visible but whose sync failed: it may not survive a crash.
 pub(super) fn not_synced(source: Errno) -> Error {
-    let message = "the change is visible, and syncing it to the disk failed: it may not survive a crash";
-    Error::new(ErrorKind::OutcomeUnknown, message).with_source(io::Error::from(source))
+    Error::new(ErrorKind::OutcomeUnknown, NOT_SYNCED).with_source(io::Error::from(source))
+}
+
+/// What failed when the change was visible already.
+pub(super) fn visible(error: Error) -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, NOT_SYNCED).with_source(error)
 }
 
 /// Why the directory itself cannot be made or opened: where it is none, somebody named the wrong one.

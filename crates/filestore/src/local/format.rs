@@ -143,7 +143,7 @@ impl Trailer {
         let len = u64::from_le_bytes(array(&footer[..8]));
         let whole = described + FOOTER as u64;
         if len.checked_add(whole) != Some(file_len) {
-            return Err(corrupt("the file is not as long as its trailer says"));
+            return Err(corrupt(OTHER_LENGTH));
         }
         let Some(start) = usize::try_from(whole).ok().and_then(|whole| tail.len().checked_sub(whole)) else {
             return Ok(Decoded::Longer(whole));
@@ -153,7 +153,7 @@ impl Trailer {
         crc.update(described);
         crc.update(&footer[..68]);
         if crc.finalize().to_le_bytes() != footer[68..72] {
-            return Err(corrupt("the file's trailer does not match its checksum"));
+            return Err(corrupt(OTHER_SUM));
         }
         let description = Codec::Postcard.decode(described)?;
         let digest = Digest::from_bytes(array(&footer[8..40]));
@@ -181,8 +181,17 @@ pub(super) enum Decoded {
     Longer(u64),
 }
 
+const NOT_OURS: &str = "the file on the disk was cut short, or something else wrote it";
+const OTHER_LENGTH: &str = "the file is not as long as its trailer says";
+const OTHER_SUM: &str = "the file's trailer does not match its checksum";
+
 fn not_ours() -> Error {
-    corrupt("the file on the disk was cut short, or something else wrote it")
+    corrupt(NOT_OURS)
+}
+
+/// Whether a trailer is torn, as a power cut leaves one; that of a newer version is not.
+pub(super) fn is_torn(error: &Error) -> bool {
+    error.kind() == ErrorKind::Corrupt && [NOT_OURS, OTHER_LENGTH, OTHER_SUM].contains(&error.message())
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {

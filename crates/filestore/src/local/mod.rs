@@ -195,6 +195,14 @@ impl LocalFileStore {
         self.run_writing(key, finish).await
     }
 
+    /// Others have their turn while the content is copied.
+    async fn copy(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
+        let (target, begun) = (DiskName::of(to), options.clone());
+        let copied = self.run(from, move |disk, _, from| disk.begin_copy(from, &target, &begun)).await?;
+        let end = move |disk: &Disk, to: &_, name: &_, patience| disk.end_copy(copied, to, name, &options, patience);
+        self.run_writing(to, end).await
+    }
+
     async fn get(&self, key: &FileKey, options: GetOptions) -> Result<ReadOutcome<Object>> {
         if let Some(range) = options.range {
             range.check()?;
@@ -260,9 +268,8 @@ impl FileStore for LocalFileStore {
     }
 
     async fn copy_with(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<PutOutcome> {
-        let (to, condition, deadline) = (to.clone(), options.condition.clone(), options.deadline);
-        let copy = move |disk: &Disk, from: &_, _: &_, patience| disk.copy(from, &to, &options, patience);
-        let copy = self.run_writing(from, copy);
+        let (condition, deadline) = (options.condition.clone(), options.deadline);
+        let copy = self.copy(from, to, options);
         let copy = async { PutOutcome::of(deadline::write(deadline, copy).await, condition != Condition::Always) };
         let copied = OPERATION.copy.during_on(from, copy).await;
         self.counters.copy(&copied);

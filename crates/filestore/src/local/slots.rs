@@ -19,7 +19,7 @@ use super::config::Permissions;
 use super::error::map_error;
 use super::time::modified;
 
-const FILE: &str = "slots";
+pub(super) const FILE: &str = "slots";
 
 /// A record's length: two bytes for the path's length, and more than any key's path has.
 const RECORD: usize = 2048;

@@ -20,11 +20,14 @@ use super::config::{Durability, LocalConfig, Permissions};
 use super::durable::Durable;
 use super::error::map_error;
 use super::lock::Lock;
-use super::slots::Slots;
+use super::slots::{self, Slots};
 use crate::digest::{hex, nonce};
 
 const STAGES: &str = ".statehouse/stage";
 const LOCK: &str = "lock";
+
+/// Where files are that are not visible yet.
+pub(super) const STAGED: &str = ".statehouse/staged";
 
 /// How often a write begins again because a concurrent delete removed its empty directory.
 pub(super) const ATTEMPTS: usize = 100;
@@ -199,32 +202,55 @@ fn name_of(stage: &str, slot: usize) -> String {
     format!("{}-{stage}-{slot}", crate::key::RESERVED)
 }
 
-/// Removes a file that a store was writing when it ended, and that no sweep knew of; other files stay. Looked at when a
-/// directory is read.
-pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) {
-    let left = std::str::from_utf8(name).ok().and_then(|name| {
-        let (stage, _) = name.strip_prefix(crate::key::RESERVED)?.strip_prefix('-')?.split_once('-')?;
-        Some(stage).filter(|stage| stage.len() == 32 && stage.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    });
-    let Some(stage) = left else { return };
-    if matches!(root.open_directory(&format!("{STAGES}/{stage}")), Err(Errno::NOENT))
-        && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok()
-    {
-        tracing::info!(name: "filestore.leftovers_removed", "removed what a file store that has ended was writing");
-    }
+/// The stage of the store that was writing the file of this name, if it is such a one.
+fn stage_of(name: &str) -> Option<&str> {
+    let (stage, _) = name.strip_prefix(crate::key::RESERVED)?.strip_prefix('-')?.split_once('-')?;
+    Some(stage).filter(|stage| is_stage(stage))
 }
 
-/// How many files were removed.
+fn is_stage(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Removes a file that a store was writing when it ended, and that no sweep knew of; other files stay. Looked at when a
+/// directory is read. Whether it was removed.
+pub(super) fn remove_if_left(root: &Root, directory: &OwnedFd, name: &[u8]) -> bool {
+    let Some(stage) = std::str::from_utf8(name).ok().and_then(stage_of) else { return false };
+    let is_dead = match root.open_directory(&format!("{STAGES}/{stage}")) {
+        // Something else may keep its folder there.
+        Ok(own) => matches!(rustix::fs::statat(own, LOCK, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)),
+        Err(error) => error == Errno::NOENT,
+    };
+    let removed = is_dead && rustix::fs::unlinkat(directory, name, AtFlags::empty()).is_ok();
+    if removed {
+        tracing::info!(name: "filestore.leftovers_removed", "removed what a file store that has ended was writing");
+    }
+    removed
+}
+
+/// What was being staged, as no listing reads that folder; of how many. Whoever cannot read it is told so when something is staged.
+fn remove_left_staged(root: &Root) -> u64 {
+    let Ok(directory) = root.open_directory(STAGED) else { return 0 };
+    let names = names(&directory).unwrap_or_default();
+    let removed = names.iter().filter(|name| remove_if_left(root, &directory, name.as_bytes())).count();
+    if removed > 0 {
+        root.prune(STAGED);
+    }
+    removed as u64
+}
+
+/// How many files were removed. What has another name than a stage is somebody else's, as the folders that file servers put
+/// everywhere.
 fn sweep(root: &Root, stages: &OwnedFd, permissions: Permissions) -> Result<u64> {
     let mut removed = 0;
-    for name in names(stages)? {
+    for name in names(stages)?.into_iter().filter(|name| is_stage(name)) {
         match sweep_one(root, stages, &name, permissions) {
             // Its owner ended in order and removed it just now.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => removed += other?,
         }
     }
-    Ok(removed)
+    Ok(removed + remove_left_staged(root))
 }
 
 fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions) -> Result<u64> {
@@ -242,21 +268,27 @@ fn sweep_one(root: &Root, stages: &OwnedFd, name: &str, permissions: Permissions
                 root.prune(&path);
             }
         }
-        remove(stages, name, &directory)?;
-        tracing::info!(name: "filestore.stage_removed", "removed the stage of a file store that has ended");
+        if remove(stages, name, &directory)? {
+            tracing::info!(name: "filestore.stage_removed", "removed the stage of a file store that has ended");
+        }
     }
     Ok(files)
 }
 
-fn remove(stages: &OwnedFd, name: &str, directory: &OwnedFd) -> Result<()> {
+/// Removes what a stage had, and the stage itself unless something else has put something into it.
+fn remove(stages: &OwnedFd, stage: &str, directory: &OwnedFd) -> Result<bool> {
     let gone = |result: rustix::io::Result<()>| match result {
         Err(Errno::NOENT) => Ok(()),
         other => other.map_err(map_error),
     };
-    for name in names(directory)? {
+    let is_own = |name: &String| name == LOCK || name == slots::FILE || stage_of(name) == Some(stage);
+    for name in names(directory)?.into_iter().filter(is_own) {
         gone(rustix::fs::unlinkat(directory, &*name, AtFlags::empty()))?;
     }
-    gone(rustix::fs::unlinkat(stages, name, AtFlags::REMOVEDIR))
+    match rustix::fs::unlinkat(stages, stage, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        removed => gone(removed).map(|()| true),
+    }
 }
 
 /// The names in a directory.

@@ -10,12 +10,12 @@ use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::LocalFileStore;
 use super::client::{Disk, READ, read_trailer};
-use super::error::map_error;
-use super::format::Trailer;
+use super::error::{map_error, visible};
+use super::format::{Trailer, is_torn};
 use super::gate::Share;
 use super::lock::PATIENCE;
 use super::name::DiskName;
-use super::stage::{self, Existing, rename_new};
+use super::stage::{self, Existing, STAGED, rename_new};
 use super::stream;
 use super::write::{exists, new_trailer, stored};
 use crate::blocking::blocking;
@@ -26,8 +26,6 @@ use crate::meta::Stored;
 use crate::options::{Condition, DeleteOptions, ListOptions, PutOptions, StagesOptions, Start, SweepOptions};
 use crate::outcome::{CommitOutcome, Deleted, DiscardOutcome, Swept};
 use crate::stage::{Stage, StageId, Staged};
-
-const STAGED: &str = ".statehouse/staged";
 
 impl LocalFileStore {
     pub(super) async fn stage(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
@@ -79,7 +77,7 @@ impl Disk {
             return Ok(self.told_again(name, id)?.map_or(CommitOutcome::Gone, CommitOutcome::Committed));
         };
         let moved = match self.committed(name, id)? {
-            Some(_) => self.leave_one_name(name, id).map(|()| false),
+            Some(_) => self.leave_one_name(name, id).map(|()| false).map_err(visible),
             None => self.move_in(key, name, id, &condition, patience),
         };
         let committed = match moved {
@@ -120,7 +118,7 @@ impl Disk {
         let committed = self.committed(name, id)?;
         if committed.is_some() {
             for directory in [name.directory(), STAGED] {
-                self.sync_what_is_there(directory)?;
+                self.sync_what_is_there(directory).map_err(visible)?;
             }
         }
         Ok(committed)
@@ -148,30 +146,37 @@ impl Disk {
             };
             let moved = moved.and_then(|()| self.rename_staged(&path, id, (&directory, name.name()), condition));
             match moved {
-                Ok(true) => {
+                Ok(Some(staged)) => {
                     self.sync(&directory)?;
                     // Else a power cut could bring the stage back, and a later commit its content over what is newer.
-                    return self.sync(&self.root.open_directory(STAGED).map_err(map_error)?).map(|()| true);
+                    return self.sync(&staged).map(|()| true);
                 }
                 Err(error) => {
                     self.root.prune(name.directory());
                     return Err(error);
                 }
-                Ok(false) if matches!(self.root.open(&path, READ), Err(Errno::NOENT)) => {
+                Ok(None) if matches!(self.root.open(&path, READ), Err(Errno::NOENT)) => {
                     self.root.prune(name.directory());
                     return Ok(false);
                 }
                 // The directory was removed before the file was in it.
-                Ok(false) => {}
+                Ok(None) => {}
             }
         }
         Err(stage::removed_each_time())
     }
 
-    fn rename_staged(&self, path: &str, id: StageId, to: (&OwnedFd, &str), condition: &Condition) -> Result<bool> {
+    /// The directory that it was in, if it was there: who has to open that behind the rename may find it gone, when nothing is in it.
+    fn rename_staged(
+        &self,
+        path: &str,
+        id: StageId,
+        to: (&OwnedFd, &str),
+        condition: &Condition,
+    ) -> Result<Option<OwnedFd>> {
         let (from, id) = match self.root.open_directory(STAGED) {
             Ok(from) => (from, id.to_string()),
-            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(map_error(error)),
         };
         // It is written now, for whoever asks what has changed since.
@@ -184,8 +189,8 @@ impl Disk {
             _ => rustix::fs::renameat(&from, &*id, to.0, to.1),
         });
         match renamed {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
+            Ok(()) => Ok(Some(from)),
+            Err(Errno::NOENT) => Ok(None),
             Err(Errno::EXIST) => Err(exists()),
             Err(error) => Err(map_error(error)),
         }
@@ -242,7 +247,7 @@ impl Disk {
             let found = found.and_then(|(file, size, since)| Ok((read_trailer(&file, size)?, since)));
             let (trailer, since) = match found {
                 Ok(found) => found,
-                // Committed just now, or nothing that anybody could commit.
+                // Committed just now, or nothing that anybody could commit: nobody knows of which file.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => continue,
                 Err(error) => return Err(error),
             };
@@ -263,6 +268,7 @@ impl Disk {
     pub(super) fn sweep(&self, options: &SweepOptions) -> Result<Swept> {
         let uploads = self.writing()?.stage.sweep_dead();
         let (now, mut failed) = (self.now()?, None);
+        let torn = self.sweep_torn(options.uploads_older_than, now);
         let (mut list, mut expired) = (ListOptions::new(options.prefix.as_str()), 0);
         loop {
             let page = self.list(&list)?;
@@ -276,8 +282,24 @@ impl Disk {
             let Some(next) = page.next else { break };
             list = list.with_start(Start::Token(next));
         }
-        let swept = Swept { uploads: uploads?, expired, ..Swept::default() };
+        let swept = Swept { uploads: uploads? + torn?, expired, ..Swept::default() };
         failed.map_or(Ok(swept), Err)
+    }
+
+    /// Removes of what is staged what a power cut has torn: nobody can commit it, and it does not say of which file it is.
+    fn sweep_torn(&self, older_than: Duration, now: Timestamp) -> Result<u64> {
+        let directory = match self.root.open_directory(STAGED) {
+            Err(Errno::NOENT) => return Ok(0),
+            found => found.map_err(map_error)?,
+        };
+        let mut removed = 0;
+        for id in stage::names(&directory)?.iter().filter_map(|name| name.parse::<StageId>().ok()) {
+            let Ok((file, size, since)) = self.open_file(&format!("{STAGED}/{id}")) else { continue };
+            if now.since(since) >= older_than && read_trailer(&file, size).is_err_and(|error| is_torn(&error)) {
+                removed += u64::from(self.unstage(id)?);
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes a file whose time is over, if it is still that one.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::try_join;
@@ -11,6 +12,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::client::{PIECE, read_at};
 use super::config::Durability;
@@ -22,6 +24,9 @@ use crate::digest::{Intake, corrupt};
 
 /// How many bytes are gathered before they are written.
 const BATCH: usize = 1 << 20;
+
+/// For how long: what many slow sources have sent would otherwise fill the memory.
+const GATHERING: Duration = Duration::from_millis(250);
 
 /// A piece of at least so many bytes is written as it is; smaller ones are copied together.
 const LARGE: usize = 64 << 10;
@@ -181,15 +186,23 @@ impl Drop for LastClose {
     }
 }
 
-/// Takes what a stream has, up to what is worth one write, and whether it has ended.
+/// Takes what a stream has, up to what is worth one write, or what comes within some time; and whether it has ended.
 async fn gather(stream: &mut BoxStream<'static, Result<Bytes>>) -> Result<(Vec<Bytes>, bool)> {
-    let (mut pieces, mut small, mut len) = (Vec::new(), BytesMut::new(), 0);
+    let (mut pieces, mut small, mut len, mut until) = (Vec::new(), BytesMut::new(), 0, None);
     while len < BATCH {
-        let Some(piece) = stream.try_next().await? else {
+        let next = match until {
+            None => stream.try_next().await,
+            Some(until) => match timeout_at(until, stream.try_next()).await {
+                Ok(next) => next,
+                Err(_) => break,
+            },
+        };
+        let Some(piece) = next? else {
             pieces.push(small.freeze());
             return Ok((pieces, true));
         };
         len += piece.len();
+        until = until.or_else(|| Some(Instant::now() + GATHERING));
         if piece.len() < LARGE {
             small.extend_from_slice(&piece);
         } else {
@@ -251,6 +264,21 @@ mod tests {
         let (pieces, ended) = gather(&mut stream).await.unwrap();
         assert_eq!((pieces.concat(), ended), (given.concat(), true));
         assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr() && piece.len() == LARGE));
+    }
+
+    /// A thousand slow uploads would hold a gigabyte.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_is_written_when_its_source_pauses_or_is_slow() {
+        let piece = || Ok(Bytes::from_static(b"piece"));
+        let mut pausing = futures_util::stream::iter([piece()]).chain(futures_util::stream::pending()).boxed();
+        let (pieces, ended) = gather(&mut pausing).await.unwrap();
+        assert_eq!((&pieces.concat()[..], ended), (&b"piece"[..], false));
+        let slow = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let (pieces, ended) = gather(&mut slow.take(1000).boxed()).await.unwrap();
+        assert!((1..=4).contains(&pieces.concat().len()) && !ended);
     }
 
     /// Whoever drops it does not wait for a thread either.

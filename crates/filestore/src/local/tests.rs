@@ -1,5 +1,6 @@
 mod contended;
 mod durable;
+mod leftovers;
 mod listing;
 
 use std::fs::{self, File};

@@ -24,6 +24,12 @@ use crate::meta::{ETag, Stored};
 use crate::options::{Condition, CopyOptions, DeleteOptions, PutOptions};
 use crate::outcome::Deleted;
 
+/// A copy that is not visible yet.
+pub(super) struct Copied {
+    staged: Staged,
+    trailer: Trailer,
+}
+
 impl Disk {
     pub(super) fn writing(&self) -> Result<&Writing> {
         let message = "the store was opened only to read";
@@ -83,22 +89,31 @@ impl Disk {
         Ok(stored(&trailer))
     }
 
-    pub(super) fn copy(
-        &self,
-        from: &FileKey,
-        to: &FileKey,
-        options: &CopyOptions,
-        patience: Duration,
-    ) -> Result<Stored> {
-        let target = DiskName::of(to);
-        let (file, size, _) = self.open_file(DiskName::of(from).path())?;
+    /// Copies the content beside the place that it is for.
+    pub(super) fn begin_copy(&self, from: &DiskName, to: &DiskName, options: &CopyOptions) -> Result<Copied> {
+        let (file, size, _) = self.open_file(from.path())?;
         let mut trailer = read_trailer(&file, size)?;
         trailer.etag = nonce()?;
         trailer.description.forget_stage();
-        let mut staged = self.create(&target, &options.condition)?;
+        let mut staged = self.create(to, &options.condition)?;
         copy_checked(&file, &mut staged.file, &trailer)?;
         staged.file.write_all(&trailer.encode()?).map_err(map_error)?;
-        self.publish(staged, to, &target, (&options.condition, options.fence.as_ref()), patience)?;
+        if self.durability == Durability::Synced {
+            staged.file.sync_all().map_err(map_error)?;
+        }
+        Ok(Copied { staged, trailer })
+    }
+
+    /// Makes it the file.
+    pub(super) fn end_copy(
+        &self,
+        Copied { staged, trailer }: Copied,
+        to: &FileKey,
+        name: &DiskName,
+        options: &CopyOptions,
+        patience: Duration,
+    ) -> Result<Stored> {
+        self.publish(staged, to, name, (&options.condition, options.fence.as_ref()), patience)?;
         Ok(stored(&trailer))
     }
 

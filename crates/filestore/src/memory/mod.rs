@@ -133,7 +133,10 @@ impl MemoryFileStore {
         let now = self.clock.now();
         (file.meta.modified, file.meta.expires) = (now, file.time_to_live.map(|time| now + time));
         let stored = Stored::new(file.meta.etag.clone(), file.meta.len, file.meta.sha256);
-        files.insert(file.meta.key.clone(), file);
+        let replaced = files.insert(file.meta.key.clone(), file);
+        // Freeing much takes long, and all others wait for the lock.
+        drop(files);
+        drop(replaced);
         Ok(stored)
     }
 
@@ -234,7 +237,9 @@ impl MemoryFileStore {
         if let Some(etag) = options.if_match {
             check(&Condition::Match(etag), files.get(key))?;
         }
-        Ok(files.remove(key).map_or(Deleted::Absent, |_| Deleted::Removed))
+        let removed = files.remove(key);
+        drop(files);
+        Ok(removed.map_or(Deleted::Absent, |_| Deleted::Removed))
     }
 
     fn copy(&self, from: &FileKey, to: &FileKey, options: &CopyOptions) -> Result<Stored> {

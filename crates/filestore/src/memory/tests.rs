@@ -192,3 +192,36 @@ async fn a_sweep_goes_by_a_few_files_at_a_time() {
     assert!(polls > 3, "{polls}");
     assert_eq!(store.sweep_with(SweepOptions::new("")).await.unwrap().expired, 1_000);
 }
+
+/// Tells whether others could read while it was freed.
+struct Freed(std::sync::Weak<MemoryFileStore>, Arc<Mutex<Vec<bool>>>);
+
+impl AsRef<[u8]> for Freed {
+    fn as_ref(&self) -> &[u8] {
+        b"content"
+    }
+}
+
+impl Drop for Freed {
+    fn drop(&mut self) {
+        if let Some(store) = self.0.upgrade() {
+            self.1.lock().unwrap().push(store.files.try_read().is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_replaced_or_deleted_is_freed_while_others_read() {
+    let (store, freed) = (Arc::new(MemoryFileStore::new()), Arc::new(Mutex::new(Vec::new())));
+    let key = FileKey::new("a").unwrap();
+    let plant = || {
+        let content = Bytes::from_owner(Freed(Arc::downgrade(&store), Arc::clone(&freed)));
+        store.write().get_mut(&key).unwrap().content = content;
+    };
+    let _stored = store.put_with(&key, "x".into(), PutOptions::default()).await.unwrap();
+    plant();
+    let _stored = store.put_with(&key, "y".into(), PutOptions::default()).await.unwrap();
+    plant();
+    let _deleted = store.delete_with(&key, DeleteOptions::default()).await.unwrap();
+    assert_eq!(*freed.lock().unwrap(), [true, true]);
+}

@@ -24,6 +24,13 @@ use crate::options::{Condition, ListOptions, PutOptions};
 /// By how much two readings of the server's clock may differ in their order: it counts in whole seconds.
 const CLOCK_STEP: Duration = Duration::from_secs(2);
 
+/// The longest name of an object that every server takes: some fail at longer ones as if they were busy.
+const MAX_NAME: usize = 479;
+
+/// How much longer than a file's the names are that the store gives to what it keeps beside it: `.statehouse/sha256/`, and behind the
+/// key a slash and 32 digits.
+const BESIDE: usize = 52;
+
 /// The longest text that holds a file's checksums.
 const MAX_RECORD: usize = 256;
 
@@ -193,6 +200,17 @@ impl Remote {
     pub(super) fn path(&self, key: &str) -> Result<Path> {
         Path::parse(format!("{}{key}", self.prefix))
             .map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
+    }
+
+    /// Whether a file of this key can be stored, with what is kept beside it. A key without a prefix always can.
+    pub(super) fn check_name(&self, key: &FileKey) -> Result<()> {
+        if self.native.is_some() && self.prefix.len() + key.len() + BESIDE > MAX_NAME {
+            let most = MAX_NAME - BESIDE;
+            return Err(Error::invalid_input(format!(
+                "the key and the store's prefix are longer than {most} bytes together"
+            )));
+        }
+        Ok(())
     }
 
     /// Where the digests that are apart of a file are kept, and then that of one put.

@@ -74,7 +74,8 @@ const MAX_COPY: u64 = 5 << 30;
 pub struct S3Config {
     /// The bucket's name.
     pub bucket: String,
-    /// What the objects' keys begin with; empty, or segments as in a file's key.
+    /// What the objects' keys begin with; empty, or segments as in a file's key, 200 bytes at most. With the slash behind it and a file's key it has at most
+    /// 427 bytes, else what would store that file is refused (`InvalidInput`): some servers take no longer names.
     pub prefix: String,
     /// The server's URL.
     pub endpoint: Option<String>,

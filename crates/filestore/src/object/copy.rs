@@ -14,6 +14,7 @@ use crate::options::{Condition, CopyOptions, GetOptions, PutOptions};
 
 impl ObjectFileStore {
     pub(super) async fn copy(&self, from: &FileKey, to: &FileKey, options: CopyOptions) -> Result<Stored> {
+        self.remote.check_name(to)?;
         if let Some(fence) = &options.fence {
             self.capabilities.require(capability::FENCED)?;
             self.hold(fence).await?;

@@ -2,7 +2,8 @@
 //!
 //! A listing does not say how long a file is kept, so each such file has an empty object beside it that does, by its name:
 //! `.statehouse/expires/<seconds since 1970, 12 digits>/<key>`. It is written before the file, and says when to look: what the file
-//! says then, by the server's clock, is what counts.
+//! says then, by the server's clock, is what counts. A file that is then kept for much longer was written again: what is looked at next is
+//! its end, and one object is left of all that there were.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,15 @@ use crate::outcome::Deleted;
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What says when a file has to be looked at.
+#[derive(Clone, Copy)]
+struct Marker<'a> {
+    name: &'a str,
+    key: &'a FileKey,
+    due: u64,
+    written: Timestamp,
 }
 
 impl ObjectFileStore {
@@ -47,7 +57,8 @@ impl ObjectFileStore {
                     continue;
                 }
                 // One that cannot be deleted keeps none of the others.
-                let (removed, error) = self.sweep_marked(&name, &key, (written, now), options.uploads_older_than).await;
+                let marker = Marker { name: &name, key: &key, due, written };
+                let (removed, error) = self.sweep_marked(marker, now, options.uploads_older_than).await;
                 swept += u64::from(removed);
                 failed = match error {
                     Some(error) if is_away(&error) => return Err(error),
@@ -60,24 +71,27 @@ impl ObjectFileStore {
 
     /// Removes a file whose time is over, if it is, and the marker that has said to look: while that is young, the file that it is of may be
     /// on its way still, whatever is there. Whether the file was removed, and what failed.
-    async fn sweep_marked(
-        &self,
-        name: &str,
-        key: &FileKey,
-        (written, now): (Timestamp, SystemTime),
-        older_than: Duration,
-    ) -> (bool, Option<Error>) {
-        let looked = match self.sweep_one(key, now).await {
+    async fn sweep_marked(&self, marker: Marker<'_>, now: SystemTime, older_than: Duration) -> (bool, Option<Error>) {
+        let looked = match self.sweep_one(marker.key, now).await {
             Ok(looked) => looked,
             Err(error) => return (false, Some(error)),
         };
         let removed = looked == Looked::Removed;
-        if looked == Looked::HasLonger || super::sweep::age(written, now) < older_than {
+        if looked == Looked::Replaced || super::sweep::age(marker.written, now) < older_than {
             return (removed, None);
         }
-        let marker = self.remote.path(&format!("{}/expires/{name}", crate::key::RESERVED));
-        let done = async { self.remote.remove(&marker?).await }.await;
-        (removed, done.err())
+        let done = async {
+            if let Looked::HasLonger(end) = looked {
+                // It is this file's, whose upload took that long.
+                if end.saturating_sub(marker.due) <= older_than.as_secs() {
+                    return Ok(());
+                }
+                // Whatever else there is, it is looked at then: its own may be missing, as after a restore, which dates it anew.
+                self.remote.look_at(marker.key, end).await?;
+            }
+            self.remote.remove(&self.remote.path(&format!("{}/expires/{}", crate::key::RESERVED, marker.name))?).await
+        };
+        (removed, done.await.err())
     }
 
     /// What a file is like, of which it was written down that its time is over.
@@ -87,11 +101,10 @@ impl ObjectFileStore {
             found => found?.0,
         };
         match meta.expires {
-            // By the server's clock.
-            Some(expires) if expires > Timestamp::from(now) => Ok(Looked::HasLonger),
+            // By the server's clock. When a file was written it says in whole seconds, so up to one too early.
+            Some(expires) if expires >= Timestamp::from(now) => Ok(Looked::HasLonger(seconds(expires.into()))),
             Some(_) if self.delete_expired(key, meta.etag).await? => Ok(Looked::Removed),
-            // It was replaced just now.
-            Some(_) => Ok(Looked::HasLonger),
+            Some(_) => Ok(Looked::Replaced),
             None => Ok(Looked::Nothing),
         }
     }
@@ -99,7 +112,10 @@ impl ObjectFileStore {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Looked {
-    HasLonger,
+    /// Until when.
+    HasLonger(u64),
+    /// Just now.
+    Replaced,
     Removed,
     /// There is none, or none that has an end.
     Nothing,
@@ -114,7 +130,10 @@ impl Remote {
 
     /// Has a sweep look at a file that is about to be written, when its time is over.
     pub(super) async fn expect_end(&self, key: &FileKey, time_to_live: Duration) -> Result<()> {
-        let due = seconds(self.now()).saturating_add(time_to_live.as_secs());
+        self.look_at(key, seconds(self.now()).saturating_add(time_to_live.as_secs())).await
+    }
+
+    async fn look_at(&self, key: &FileKey, due: u64) -> Result<()> {
         let path = self.path(&format!("{}/expires/{due:012}/{key}", crate::key::RESERVED))?;
         self.put_own(&path, String::new()).await
     }

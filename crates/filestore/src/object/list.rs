@@ -211,7 +211,6 @@ impl Own<'_> {
         Ok(Some(OwnPage { found, now }))
     }
 }
-
 impl Filling<'_> {
     fn room(&self) -> usize {
         let taken = self.page.entries.len() + self.page.prefixes.len();

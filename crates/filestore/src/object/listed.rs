@@ -117,9 +117,11 @@ impl Listed {
         query.extend(asked.token.map(|token| ("continuation-token", token)));
         query.extend(asked.after.map(|after| ("start-after", after)));
         let (text, now) = native.get_until(until, "ListBucketResult", &query).await?;
-        let listed: Self = quick_xml::de::from_reader(&*text)
-            .map_err(|source| astray("the server's listing is none").with_source(source))?;
-        Ok((listed, now))
+        Ok((Self::parse(&text)?, now))
+    }
+
+    fn parse(text: &[u8]) -> Result<Self> {
+        quick_xml::de::from_reader(text).map_err(|source| astray("the server's listing is none").with_source(source))
     }
 
     #[cfg(feature = "azure")]
@@ -185,6 +187,8 @@ pub(super) fn read_token(token: &PageToken) -> Result<(String, Option<String>)> 
 
 #[cfg(test)]
 mod tests {
+    use statehouse_core::conformance::fuzz::Target;
+
     use super::*;
 
     #[test]
@@ -194,5 +198,35 @@ mod tests {
         }
         assert_eq!(read_token(&PageToken::new("2.ab")).unwrap(), ("ab".into(), None));
         assert_eq!(read_token(&PageToken::new("3.a.bcd")).unwrap(), ("a.b".into(), Some("cd".into())));
+    }
+
+    #[test]
+    fn fuzz_listing() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/listing");
+        let words = [
+            "<Contents>",
+            "</Contents>",
+            "<Key>",
+            "</Key>",
+            "%2F",
+            "%FF",
+            "+",
+            "<EncodingType>url</EncodingType>",
+            "&#0;",
+        ];
+        // What is cut off or put in ends as a listing does, in most places where that can be.
+        let repair = |input: &mut Vec<u8>| {
+            input.splice(..0, *b"<ListBucketResult>").for_each(drop);
+            input.extend_from_slice(b"</ListBucketResult>");
+        };
+        Target::new(corpus).with_words(&words).run(repair, |input| match Listed::parse(input) {
+            Ok(listed) => {
+                let names: Vec<_> = listed.contents.iter().map(|content| listed.decode(&content.key)).collect();
+                let files = names.iter().filter(|name| FileKey::new(name.as_str()).is_ok()).count();
+                let times = listed.contents.iter().filter_map(|content| parse_time(&content.last_modified)).count();
+                format!("{files} {times} {} {}", names.len(), listed.next_continuation_token.is_some())
+            }
+            Err(error) => error.message().to_owned(),
+        });
     }
 }

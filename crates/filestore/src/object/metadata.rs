@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `content-disposition`, `cache-control` | what they are of the file, if they were given |
 //! | `content-type` | the content type; `binary/octet-stream`, as servers do by themselves, if there is none |
+//! | `statehouse-type` | `given`, where the type that servers say by themselves is the one that was given |
 //! | `statehouse-fence` | of a file that was stored under a lock: the first 32 hexadecimal digits of the SHA-256 of the lock's mark, a dot, and the token in decimal digits |
 //! | `statehouse-ttl` | for how many seconds the file is kept at least |
 //! | `statehouse-put` | 32 hex digits that no other put has, the SHA-256, `apart` or `unknown`, and the CRC-32, with dots between |
@@ -35,6 +36,8 @@ use crate::options::PutOptions;
 const PUT: &str = "statehouse-put";
 const FENCE: &str = "statehouse-fence";
 const TIME_TO_LIVE: &str = "statehouse-ttl";
+const TYPE: &str = "statehouse-type";
+const GIVEN: &str = "given";
 const APART: &str = "apart";
 /// In place of both, of a copy of a file that has none.
 const UNKNOWN: &str = "unknown";
@@ -110,6 +113,9 @@ fn describe_as(options: &PutOptions, put: &str, sums: &str) -> Attributes {
     if let Some(fence) = &options.fence {
         metadata(FENCE, Stamp::of(fence).encode());
     }
+    if options.content_type.as_deref() == Some(NO_TYPE) {
+        metadata(TYPE, GIVEN.to_owned());
+    }
     let content_type = options.content_type.as_deref().unwrap_or(NO_TYPE).to_owned();
     attributes.insert(Attribute::ContentType, content_type.into());
     for (header, text) in [
@@ -125,7 +131,7 @@ fn describe_as(options: &PutOptions, put: &str, sums: &str) -> Attributes {
 
 /// Reads an object's metadata, whoever wrote it.
 pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) -> (Meta, Marks) {
-    let (mut user, mut marks, mut digest) = (BTreeMap::new(), Marks::default(), None);
+    let (mut user, mut marks, mut digest, mut is_given) = (BTreeMap::new(), Marks::default(), None, false);
     for (attribute, value) in attributes {
         let Attribute::Metadata(name) = attribute else { continue };
         match name.as_ref() {
@@ -135,6 +141,7 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
                 marks = Marks { put: Some(put.to_owned()), apart: sums == APART, crc, ..marks };
                 digest = sha256;
             }
+            TYPE => is_given = value.as_ref() == GIVEN,
             FENCE => marks.fence = Stamp::decode(value),
             TIME_TO_LIVE => marks.time_to_live = value.parse().ok().map(Duration::from_secs),
             name => drop(user.insert(name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())),
@@ -143,7 +150,7 @@ pub(super) fn read(key: &FileKey, object: &ObjectMeta, attributes: &Attributes) 
     let header = |header| attributes.get(&header).map(|value| value.as_ref().to_owned());
     let content_type = header(Attribute::ContentType);
     // None was given where the server says its own.
-    let content_type = content_type.filter(|text| text != NO_TYPE || marks.put.is_none());
+    let content_type = content_type.filter(|text| text != NO_TYPE || is_given || marks.put.is_none());
     let (content_disposition, cache_control) = (header(Attribute::ContentDisposition), header(Attribute::CacheControl));
     let described = Described { content_type, content_disposition, cache_control, user };
     let meta = Meta::new(key.clone(), object.size, etag(object), modified(object))
@@ -176,6 +183,12 @@ mod tests {
         let object = object();
         let (meta, _) = read(&key, &object, &describe(&PutOptions::default(), "nonce", None));
         assert_eq!(meta.content_type, None);
+        for given in [NO_TYPE, "Binary/octet-stream", "text/plain"] {
+            let options = PutOptions::default().with_content_type(given);
+            let (meta, _) = read(&key, &object, &describe(&options, "nonce", None));
+            assert_eq!(meta.content_type.as_deref(), Some(given));
+            assert_eq!(meta.user, BTreeMap::new());
+        }
         let long = "x".repeat(300);
         let table = [("a/b", Some("a/b")), (NO_TYPE, Some(NO_TYPE)), ("a/b\u{1}", None), ("", None), (&long, None)];
         for (stored, expected) in table {

@@ -78,7 +78,7 @@ const HEALTH: Duration = Duration::from_millis(900);
 ///
 /// # Layout
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
-/// metadata has the application's own, `statehouse-ttl` if it is kept for some time, and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
+/// metadata has the application's own, `statehouse-ttl` if it is kept for some time, `statehouse-type` if its content type is the one that servers say by themselves, and `statehouse-put`: a number that no other put has, and the SHA-256. The digest
 /// of a long stream is known only when the metadata has long been given: it is then in an object of its own below
 /// `.statehouse/sha256`, written before the file becomes visible, and costs each get and head of such a file a second
 /// request; one whose digest is given beforehand ([`expect_sha256`](crate::Put::expect_sha256)) costs none. Files that something else wrote into the bucket can be
@@ -319,6 +319,7 @@ impl ObjectFileStore {
 
     async fn put(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Stored> {
         options.check()?;
+        self.remote.check_name(key)?;
         self.require(&options.condition)?;
         self.require_headers(&options)?;
         if options.fence.is_some() && !self.capabilities.has(capability::FENCED) {
@@ -338,6 +339,7 @@ impl ObjectFileStore {
 
     async fn stage(&self, key: &FileKey, body: Body, options: PutOptions) -> Result<Staged> {
         options.check_stage()?;
+        self.remote.check_name(key)?;
         self.capabilities.require(capability::STAGED)?;
         self.require(&options.condition)?;
         self.require_headers(&options)?;

@@ -39,6 +39,9 @@ impl ObjectFileStore {
             extras = extras.with_query([("response-content-disposition", disposition)]);
         }
         let method = if options.verb == Verb::Put { Method::PUT } else { Method::GET };
+        if options.verb == Verb::Put {
+            self.remote.check_name(key)?;
+        }
         let path = self.remote.path(key)?;
         let sign = signer.signed_url_opts(method, &path, options.valid_for, &extras);
         let url = self.remote.plain(Answer::Nothing, sign).await?;

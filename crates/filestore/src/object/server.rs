@@ -41,6 +41,15 @@ impl Server {
         self.at.starts_with("http:")
     }
 
+    /// The span of a request to it.
+    pub(super) fn span(&self, method: &str, resent: u32) -> tracing::Span {
+        let usual = if self.is_plain() { 80 } else { 443 };
+        let (name, port) = self.host().rsplit_once(':').filter(|(_, port)| !port.contains(']')).unzip();
+        let port = port.and_then(|port| port.parse().ok()).unwrap_or(usual);
+        let name = name.unwrap_or_else(|| self.host()).trim_start_matches('[').trim_end_matches(']');
+        statehouse_core::span::of_http_request("s3.request", method, (name, port), resent)
+    }
+
     /// The host and port, without the scheme.
     pub(super) fn host(&self) -> &str {
         self.at.split_once("://").map_or(&*self.at, |(_, host)| host)
@@ -64,6 +73,22 @@ impl fmt::Display for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_tells_host_and_port_and_no_bucket() {
+        let spans = statehouse_core::conformance::Spans::default();
+        let _guard = tracing::subscriber::set_default(spans.clone());
+        let config = S3Config::new("scans");
+        for (url, resent) in [("https://s3.example.org/scans", 0), ("http://[::1]:9000/scans", 2)] {
+            drop(Server::new(&config, url, "eu-1").span("GET", resent));
+        }
+        let begin = "statehouse otel.name=\"s3.request\" otel.kind=\"client\" http.request.method=\"GET\"";
+        let ends = [
+            " server.address=\"s3.example.org\" server.port=443",
+            " server.address=\"::1\" server.port=9000 http.request.resend_count=2",
+        ];
+        assert_eq!(spans.lines(), ends.map(|end| format!("{begin}{end}")));
+    }
 
     #[test]
     fn an_origin_has_no_secret() {

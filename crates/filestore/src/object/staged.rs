@@ -27,7 +27,7 @@ use crate::blocking::unanswered;
 use crate::body::Body;
 use crate::digest::{Digest, corrupt};
 use crate::key::FileKey;
-use crate::meta::{Meta, Stored};
+use crate::meta::{ETag, Meta, Stored};
 use crate::options::{Condition, PutOptions, StagesOptions};
 use crate::outcome::{CommitOutcome, DiscardOutcome};
 use crate::stage::{Stage, StageId, Staged};
@@ -35,9 +35,9 @@ use crate::stage::{Stage, StageId, Staged};
 /// How many times longer than another answer that to a completion may be waited for that somebody else has begun.
 const PATIENCE: u32 = 6;
 
-/// How long a stage is looked for whose upload was aborted: a server that is told to complete it at the same moment may do that all the
-/// same (VersityGW).
-const ABORTED: Duration = Duration::from_millis(300);
+/// How long a stage is looked for whose upload was aborted, at least and in times that the server took for that: one that is told to complete
+/// it at the same moment may do that all the same (VersityGW), and later the busier it is.
+const ABORTED: (Duration, u32) = (Duration::from_millis(300), 10);
 
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 
@@ -205,6 +205,8 @@ impl Remote {
         let vanished = result.as_ref().is_err_and(has_no_parts);
         match self.settle(key, &id.to_string(), &record.condition, result, record.received.into(), start).await {
             Ok(stored) => {
+                let before = current.as_ref().map(|(meta, _)| &meta.etag);
+                let Some(stored) = self.made(key, id, path, (before, stored)).await? else { return Ok(None) };
                 self.forget_digest(key, current.map(|(_, marks)| marks));
                 if record.apart {
                     self.records.add(key, &id.to_string());
@@ -216,6 +218,34 @@ impl Remote {
                 self.instead(key, id, path, record, error).await
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// What a completion has made that the server says is done: nothing if the stage was discarded. A server that is told a second time
+    /// says so while the first request is under way, and for ever if it was killed in that (VersityGW); then there is nothing, and there will
+    /// be nothing.
+    async fn made(
+        &self,
+        key: &FileKey,
+        id: StageId,
+        path: &Path,
+        (before, told): (Option<&ETag>, Stored),
+    ) -> Result<Option<Stored>> {
+        let (mut pauses, end) = (Backoff::new(PAUSES[0], PAUSES[1]), Instant::now() + self.limits.timeout);
+        loop {
+            let there = self.read_stage(path).await?.is_some();
+            match self.current(key).await? {
+                Some((_, marks)) if marks.put == Some(id.to_string()) => return Ok(Some(told)),
+                // Somebody has replaced it already.
+                Some((meta, _)) if before != Some(&meta.etag) => return Ok(Some(told)),
+                _ if !there => return Ok(None),
+                _ => {}
+            }
+            if Instant::now() > end {
+                let message = "the server says that this stage is committed, and its file is not there";
+                return Err(Error::new(ErrorKind::OutcomeUnknown, message).with_key(key));
+            }
+            tokio::time::sleep(pauses.pause()).await;
         }
     }
 
@@ -270,8 +300,9 @@ impl Remote {
         };
         let Some(record) = record else { return self.remove(&path).await.map(|()| DiscardOutcome::Discarded) };
         let begun = Begun::new(self.path(key)?.as_ref(), &record.upload);
+        let start = Instant::now();
         let there = self.abort(native, &begun).await?;
-        let patience = if there { ABORTED } else { self.limits.timeout };
+        let patience = if there { ABORTED.0.max(start.elapsed() * ABORTED.1) } else { self.limits.timeout };
         let (mut pauses, end) = (Backoff::new(PAUSES[0], PAUSES[1]), Instant::now() + patience);
         loop {
             // Somebody else may be completing it.

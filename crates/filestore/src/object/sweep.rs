@@ -77,15 +77,22 @@ impl Remote {
             let message = "a store that is brought along lists no uploads";
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
+        // What may not be done of it keeps nothing else.
         let (uploads, digests) = (self.sweep_uploads(native, options).await, self.sweep_digests(native, options).await);
-        let (uploads, digests) = (uploads?, digests?);
-        self.sweep_probes(native, options).await?;
-        Ok(Swept { uploads, digests, ..Swept::default() })
+        let probes = self.sweep_probes(native, options).await;
+        let swept = Swept { uploads: uploads?, digests: digests?, ..Swept::default() };
+        probes.map(|()| swept)
     }
 
     /// What processes have left behind that ended while they tried the server out.
     async fn sweep_probes(&self, native: &Native, options: &SweepOptions) -> Result<()> {
-        self.sweep_uploads(native, &SweepOptions { prefix: PROBES.to_owned(), ..options.clone() }).await?;
+        let of_probes = SweepOptions { prefix: PROBES.to_owned(), ..options.clone() };
+        let (uploads, files) =
+            (self.sweep_uploads(native, &of_probes).await, self.sweep_probe_files(native, options).await);
+        uploads.and(files)
+    }
+
+    async fn sweep_probe_files(&self, native: &Native, options: &SweepOptions) -> Result<()> {
         let folder = format!("{}{PROBES}", self.prefix);
         let mut pages = self.list_own(native, &folder);
         while let Some(OwnPage { found, now }) = pages.next().await? {

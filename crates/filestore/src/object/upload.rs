@@ -236,8 +236,17 @@ impl Upload {
             return Err(Failure { error, log: Log::default() });
         };
         let (result, log) = observe(Terms::new(Answer::Late).condition(condition), upload.complete()).await;
-        result.map_err(|error| Failure { error, log })
+        match result {
+            // What is there says whether it is done: a server that was killed in the first try says so of the second one for ever
+            // (VersityGW).
+            Ok(_) if log.doubtful => Err(Failure { error: repeated(), log }),
+            done => done.map_err(|error| Failure { error, log }),
+        }
     }
+}
+
+fn repeated() -> object_store::Error {
+    object_store::Error::Generic { store: "S3", source: "an upload was completed twice, and is not there".into() }
 }
 
 fn sent(done: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<()> {

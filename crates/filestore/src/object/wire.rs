@@ -13,6 +13,8 @@ use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use statehouse_core::policy::Backoff;
+use statehouse_core::span;
+use tracing::Instrument as _;
 
 use super::missing::Missing;
 use super::patience::{Receiving, Sending, Watch, timed_out, transport};
@@ -93,6 +95,8 @@ impl<'a> Terms<'a> {
 pub(super) struct Log {
     /// How many requests may have reached the server.
     pub(super) sent: u32,
+    /// How many were sent before this one for the same.
+    pub(super) resent: u32,
     /// Whether one of them may have been applied although it failed.
     pub(super) doubtful: bool,
     /// Whether one of them may still be on its way, and be applied later.
@@ -184,8 +188,8 @@ impl HttpService for Wire {
         // What object_store sends outside an operation goes on with a file's content where a connection broke.
         let exchange = EXCHANGE.try_with(Clone::clone);
         let exchange = exchange.unwrap_or_else(|_| {
-            crate::counters::retry("unanswered");
-            Exchange { answer: Answer::Content, ..Exchange::default() }
+            let log = Log { broken: Some(HttpErrorKind::Interrupted), ..Log::default() };
+            Exchange { answer: Answer::Content, log: Arc::new(Mutex::new(log)), ..Exchange::default() }
         });
         if let Some((name, value)) = &exchange.header {
             request.headers_mut().insert(name, value.clone());
@@ -196,12 +200,11 @@ impl HttpService for Wire {
             log().unsigned = Some(Missing::of(&error));
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
         }
-        if let Some(reason) = log().failed() {
-            crate::counters::retry(&reason);
-        }
+        log().begin();
         let (start, method) = (Instant::now(), request.method().clone());
         let head = method == reqwest::Method::HEAD;
-        let result = self.exchange_settled(request, exchange.answer, head).await;
+        let resent = log().resent;
+        let result = self.exchange_settled(request, (exchange.answer, head), resent).await;
         let mut log = log();
         log.note(&result, start.elapsed());
         if let (Ok(_), Some(date)) = (&result, log.date) {
@@ -228,18 +231,34 @@ impl Wire {
     async fn exchange_settled(
         &self,
         request: HttpRequest,
-        answer: Answer,
-        head: bool,
+        (answer, head): (Answer, bool),
+        resent: u32,
     ) -> Result<(HttpResponse, Option<Reply>), HttpError> {
         let mut pauses = Backoff::new(NESTED_PAUSES[0], NESTED_PAUSES[1]);
-        for _ in 0..NESTED_TRIES {
-            let done = self.exchange(request.clone(), answer, head).await;
+        for tries in 0..NESTED_TRIES {
+            let done = self.attempt(request.clone(), (answer, head), resent + tries).await;
             if !matches!(&done, Ok((_, Some(reply))) if reply.is_nested()) {
                 return done;
             }
             tokio::time::sleep(pauses.pause()).await;
         }
-        self.exchange(request, answer, head).await
+        self.attempt(request, (answer, head), resent + NESTED_TRIES).await
+    }
+
+    /// One try, in a span of its own. Where the body of a success tells of an error, the status is that which it should have had.
+    async fn attempt(
+        &self,
+        request: HttpRequest,
+        (answer, head): (Answer, bool),
+        resent: u32,
+    ) -> Result<(HttpResponse, Option<Reply>), HttpError> {
+        let span = self.server.span(request.method().as_str(), resent);
+        let done = self.exchange(request, answer, head).instrument(span.clone()).await;
+        let status = |(response, reply): &(HttpResponse, Option<Reply>)| {
+            reply.as_ref().map_or(response.status().as_u16(), |reply| reply.status)
+        };
+        span::answered(&span, done.as_ref().map(status).map_err(|error| unanswered(error.kind())));
+        done
     }
 
     async fn exchange(
@@ -363,12 +382,29 @@ fn is_strangers(parts: &http::response::Parts, body: &[u8], code: &str) -> bool 
     code.is_empty() && !known && (typed || !body.is_empty())
 }
 
+/// Why a request has no answer, in a word for spans and metrics.
+const fn unanswered(kind: HttpErrorKind) -> &'static str {
+    match kind {
+        HttpErrorKind::Connect => "not_sent",
+        _ => "unanswered",
+    }
+}
+
 impl Log {
+    /// Counts a further request of the same operation that is one sent again.
+    fn begin(&mut self) {
+        let Some(reason) = self.failed() else {
+            self.resent = 0;
+            return;
+        };
+        crate::counters::retry(&reason);
+        self.resent += 1;
+    }
+
     /// Why a further request of the same operation is one that is sent again, if it is.
     fn failed(&self) -> Option<Cow<'static, str>> {
         match (self.broken, &self.reply) {
-            (Some(HttpErrorKind::Connect), _) => Some("not_sent".into()),
-            (Some(_), _) => Some("unanswered".into()),
+            (Some(kind), _) => Some(unanswered(kind).into()),
             (None, Some(reply)) => Some(reply.status.to_string().into()),
             (None, None) => None,
         }

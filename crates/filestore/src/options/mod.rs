@@ -102,7 +102,8 @@ pub type Condition = statehouse_core::Condition<ETag>;
 pub struct PutOptions {
     /// What must hold for the put to happen.
     pub condition: Condition,
-    /// The media type, 1 to 255 visible ASCII characters.
+    /// The media type: a type, a slash, a subtype and whole parameters, up to 255 visible ASCII characters
+    /// ([RFC 9110, 8.3.1](https://www.rfc-editor.org/rfc/rfc9110#section-8.3.1)).
     pub content_type: Option<String>,
     /// What the header `Content-Disposition` says of the file: a word with parameters, up to 1,024 visible ASCII characters. See
     /// [`disposition`](crate::disposition) for how a name is written.

@@ -3,6 +3,7 @@
 use http::HeaderValue;
 
 use crate::disposition::{attachment, inline, is_inline, parameters};
+use crate::media_type::is_media_type;
 
 /// Whether a browser shows a file in its window or saves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,18 +82,17 @@ impl Disposition {
 
     /// The type under which a file is handed out.
     pub(super) fn content_type(self, content_type: Option<&str>) -> HeaderValue {
-        let content_type = content_type.unwrap_or(BYTES);
-        let essence = essence(content_type);
-        let is_type = essence.split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty());
-        let is_run = essence == "image/svg" || RUN.iter().any(|part| essence.contains(part));
-        let own = self == Self::Inline || is_type && !is_run;
-        HeaderValue::from_str(content_type).ok().filter(|_| own).unwrap_or(HeaderValue::from_static(BYTES))
+        let own = content_type.filter(|text| {
+            let is_run = |essence: String| essence == "image/svg" || RUN.iter().any(|part| essence.contains(part));
+            essence(text).is_some_and(|essence| self == Self::Inline || !is_run(essence))
+        });
+        own.and_then(|own| HeaderValue::from_str(own).ok()).unwrap_or(HeaderValue::from_static(BYTES))
     }
 
     /// Whether the file is given no rights at all, should a browser show it as a page in spite of everything. A viewer of PDF and a
     /// player need some.
     pub(super) fn is_confined(self, content_type: Option<&str>) -> bool {
-        let essence = essence(content_type.unwrap_or(BYTES));
+        let essence = essence_or_bytes(content_type);
         let is_viewed = essence == "application/pdf" || essence.starts_with("audio/") || essence.starts_with("video/");
         self != Self::Inline && !(is_viewed && self.is_shown(&essence))
     }
@@ -110,13 +110,13 @@ impl Disposition {
 
     /// The header `Content-Disposition` ([RFC 6266](https://www.rfc-editor.org/rfc/rfc6266)).
     pub(super) fn header(self, content_type: Option<&str>, file_name: &str) -> HeaderValue {
-        let shown = self.is_shown(&essence(content_type.unwrap_or(BYTES)));
+        let shown = self.is_shown(&essence_or_bytes(content_type));
         value(&if shown { inline(file_name) } else { attachment(file_name) })
     }
 
     /// The same, with what was stored besides whether it is shown.
     pub(super) fn header_like(self, content_type: Option<&str>, stored: &str) -> HeaderValue {
-        let shown = self.is_shown(&essence(content_type.unwrap_or(BYTES)));
+        let shown = self.is_shown(&essence_or_bytes(content_type));
         value(&format!("{}{}", if shown { "inline" } else { "attachment" }, parameters(stored)))
     }
 }
@@ -125,9 +125,14 @@ fn value(header: &str) -> HeaderValue {
     HeaderValue::from_str(header).unwrap_or(HeaderValue::from_static("attachment"))
 }
 
-/// The type without its parameters.
-pub(super) fn essence(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+/// The type without its parameters. None for what is no type, or more than one: whoever reads that takes it for something else.
+pub(super) fn essence(content_type: &str) -> Option<String> {
+    let essence = || content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    is_media_type(content_type).then(essence)
+}
+
+fn essence_or_bytes(content_type: Option<&str>) -> String {
+    content_type.and_then(essence).unwrap_or_else(|| BYTES.to_owned())
 }
 
 #[cfg(test)]
@@ -154,8 +159,7 @@ mod tests {
             (Some("application/wasm"), "attachment", BYTES),
             (Some("application/x-shockwave-flash"), "attachment", BYTES),
             (Some("multipart/x-mixed-replace; boundary=a"), "attachment", BYTES),
-            (Some("nonsense"), "attachment", BYTES),
-            (Some("/"), "attachment", BYTES),
+            (Some("video/mp4; codecs=\"avc1, mp4a\""), "inline", "video/mp4; codecs=\"avc1, mp4a\""),
             (None, "attachment", BYTES),
         ] {
             let safe = Disposition::Safe;
@@ -170,6 +174,23 @@ mod tests {
             confined("text/html") && confined("image/png") && !confined("application/pdf") && !confined("video/mp4")
         );
         assert!(Disposition::Attachment.is_confined(Some("application/pdf")));
+    }
+
+    /// Browsers split the header at commas and take the last type ([Fetch](https://fetch.spec.whatwg.org/#content-type-header)).
+    #[test]
+    fn what_is_no_type_or_several_is_bytes_and_is_never_shown() {
+        for content_type in
+            ["nonsense", "/", "audio/mpeg;a, text/html", "image/png, text/html", "audio/mpeg;a=\"\\\", text/html"]
+        {
+            let content_type = Some(content_type);
+            for disposition in [Disposition::Safe, Disposition::Stored, Disposition::Attachment] {
+                assert_eq!(disposition.header(content_type, ""), "attachment", "{content_type:?}");
+                assert_eq!(disposition.header_like(content_type, "inline;a=b"), "attachment;a=b", "{content_type:?}");
+                assert_eq!(disposition.content_type(content_type), BYTES, "{content_type:?}");
+                assert!(disposition.is_confined(content_type), "{content_type:?}");
+            }
+            assert_eq!(Disposition::Inline.content_type(content_type), BYTES, "{content_type:?}");
+        }
     }
 
     #[test]
@@ -207,6 +228,7 @@ mod tests {
             ("../../etc/passwd", "attachment; filename=\".._.._etc_passwd\""),
             ("..\\x", "attachment; filename=\".._x\""),
             ("\u{202e}fdp.exe", "attachment; filename=\"_fdp.exe\""),
+            ("\u{61c}fdp.exe", "attachment; filename=\"_fdp.exe\""),
             ("  ", "attachment"),
         ] {
             assert_eq!(Disposition::Attachment.header(None, name), header, "{name:?}");

@@ -56,7 +56,7 @@ pub(super) async fn several(
         Some((_, range)) => Some(reader.pinned(&meta, Some(range.clone().into())).await?),
         None => None,
     };
-    let parts = Parts { reader, meta, left, first, end: Some(end), current: None };
+    let parts = Parts { reader: reader.begun(), meta, left, first, end: Some(end), current: None };
     let content = futures_util::stream::try_unfold(parts, |mut parts| async move {
         Ok(parts.next().await?.map(|piece| (piece, parts)))
     });

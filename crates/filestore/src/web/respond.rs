@@ -143,7 +143,7 @@ impl Respond<'_> {
         if method != Method::GET && method != Method::HEAD {
             return Ok(not_allowed("GET, HEAD"));
         }
-        let reader = Reader { place: place.clone(), key: key?, options };
+        let reader = Reader::new(place.clone(), key?, options);
         // A range is only of a GET (RFC 9110, 14.2).
         let ranges = if method == Method::GET { asked(&headers, show.max_ranges) } else { None };
         let answer = Answer { reader, show, conditions, ranges: ranges.unwrap_or_default() };

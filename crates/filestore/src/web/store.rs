@@ -46,7 +46,10 @@ where
         return Ok(bare(status));
     }
     let on = condition(headers, grant)?;
-    let content_type = grant.content_type.clone().or_else(|| text(headers).map(ToOwned::to_owned));
+    let content_type = match &grant.content_type {
+        Some(signed) => Some(signed.clone()),
+        None => content_type(headers)?.map(ToOwned::to_owned),
+    };
     let body = Body::from_stream(pieces(body));
     let body = match grant.len.or_else(|| length(headers)) {
         Some(len) => body.with_len(len),
@@ -78,8 +81,13 @@ fn stored_as(stored: &Stored) -> Response<FileBody> {
     response
 }
 
-fn text(headers: &HeaderMap) -> Option<&str> {
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
+/// The one type that the request says, if it says any. Who reads several takes the last one, or the first.
+fn content_type(headers: &HeaderMap) -> Result<Option<&str>> {
+    let one = only(headers, &CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if one.is_none() && headers.contains_key(CONTENT_TYPE) {
+        return Err(Error::invalid_input("a file has one content type, in visible ASCII characters"));
+    }
+    Ok(one)
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
@@ -91,9 +99,8 @@ fn refused(headers: &HeaderMap, grant: &Grant) -> Option<StatusCode> {
     let differs = |signed: Option<u64>, over: fn(u64, u64) -> bool| {
         signed.zip(length(headers)).is_some_and(|(signed, sent)| over(sent, signed))
     };
-    if grant.content_type.as_deref().is_some_and(|signed| text(headers) != Some(signed))
-        || differs(grant.len, |sent, signed| sent != signed)
-    {
+    let is_other = |signed: &str| content_type(headers).ok().flatten() != Some(signed);
+    if grant.content_type.as_deref().is_some_and(is_other) || differs(grant.len, |sent, signed| sent != signed) {
         return Some(StatusCode::FORBIDDEN);
     }
     if differs(grant.max_len, |sent, most| sent > most) {

@@ -45,7 +45,7 @@ impl UploadLimits {
     /// Whether a type is taken.
     #[must_use]
     pub fn allow(&self, content_type: &str) -> bool {
-        let essence = essence(content_type);
+        let Some(essence) = essence(content_type) else { return false };
         let fits = |known: &String| match known.strip_suffix('*') {
             Some(kind) => essence.starts_with(kind),
             None => essence == *known,
@@ -91,8 +91,8 @@ impl Files {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let content = stream.map(|piece| piece.map(Into::into).map_err(source_failed)).boxed();
-        let content = match content_type {
-            Some(content_type) => checked(content, &essence(content_type)),
+        let content = match content_type.and_then(essence) {
+            Some(essence) => checked(content, &essence),
             None => content,
         };
         let allowed = content_type.map_or(limits.types.is_empty(), |content_type| limits.allow(content_type));
@@ -105,7 +105,7 @@ impl Files {
     }
 }
 
-/// Whether a text names a type: two tokens.
+/// Whether a type is one that may be registered ([RFC 6838, 4.2](https://www.rfc-editor.org/rfc/rfc6838#section-4.2)), so no `image/*`.
 fn is_type(essence: &str) -> bool {
     let token = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))

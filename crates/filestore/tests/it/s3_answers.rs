@@ -471,3 +471,63 @@ async fn a_delete_is_done_when_the_file_is_gone_whatever_becomes_of_its_digest()
     });
     assert_eq!(on(&stub).await.delete("a").await.unwrap(), statehouse_filestore::Deleted::Removed);
 }
+
+/// What may not be listed of what is left keeps nothing else.
+#[tokio::test]
+async fn a_sweep_that_may_not_list_uploads_sweeps_whatever_else_there_is() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let headers = [XML, ("date", "Thu, 01 Jan 2026 00:00:00 GMT")];
+    let stub = Stub::start(move |request, to| {
+        let key = ".statehouse/probe/0123";
+        match &*request.line {
+            line if line.starts_with("DELETE") => {
+                log.lock().unwrap().push(line.to_owned());
+                reply(to, "204 No Content", &headers, b"")
+            }
+            line if line.contains("uploads") => {
+                reply(to, "403 Forbidden", &headers, b"<Error><Code>AccessDenied</Code></Error>")
+            }
+            line if line.contains("probe") => reply(to, "200 OK", &headers, listing(&[key], &[], None).as_bytes()),
+            _ => reply(to, "200 OK", &headers, listing(&[], &[], None).as_bytes()),
+        }
+    });
+    let error = opened(&stub).await.sweep(Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    let asked = asked.lock().unwrap();
+    assert!(asked.len() == 1 && asked[0].contains(".statehouse/probe/0123"), "{asked:?}");
+}
+
+/// Some servers fail at longer names as if they were busy, and what is kept beside a file has a longer one than the file.
+#[tokio::test]
+async fn a_key_that_is_too_long_with_its_prefix_is_refused_before_anything_is_sent() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let stub = Stub::start(move |request, to| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let body = listing(&[], &[], None);
+        reply(
+            to,
+            "200 OK",
+            &[XML, ("etag", "\"e\"")],
+            if request.line.starts_with("GET") { body.as_bytes() } else { b"" },
+        )
+    });
+    let config = config_of(&stub).with_probe(Probe::Never).with_prefix("p".repeat(100));
+    let files = Files::new(Arc::new(ObjectFileStore::open_s3(config).await.unwrap()), Namespace::new("n").unwrap());
+    let name = |len: usize| format!("{}/{}", "x".repeat(150), "y".repeat(len - 151));
+    let (long, longest) = (name(427 - 101 - 2 + 1), name(427 - 101 - 2));
+    let before = asked.load(Ordering::Relaxed);
+    for done in [
+        files.put(&long, "x").await.map(drop),
+        files.put(&long, "x").time_to_live(Duration::from_secs(9)).await.map(drop),
+        files.put(&long, "x").stage().await.map(drop),
+        files.copy("a", &long).await.map(drop),
+    ] {
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        assert!(error.message().contains("427 bytes"), "{error}");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), before, "nothing is sent");
+    files.put(&longest, "x").await.unwrap();
+}

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -195,4 +196,40 @@ async fn a_mark_whose_answer_was_lost_may_have_risen() {
     assert_eq!(files.put("a", "x").fenced(&first).await.unwrap_err().kind(), ErrorKind::Fenced);
     files.put("a", "x").fenced(&second).await.unwrap();
     files.delete("a").await.unwrap();
+}
+
+/// What a server leaves that was killed as it completed an upload: it has claimed it, and says to whoever completes it again that it is done.
+fn claim(folder: &Path, etag: &str) {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let inside = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let inside: Vec<_> = inside.filter(|path| path.is_dir()).collect();
+        if folder.parent().is_some_and(|parent| parent.ends_with(".sgwtmp/multipart")) {
+            for upload in inside {
+                let claimed = format!("{}.{etag}.inprogress", upload.file_name().unwrap().to_str().unwrap());
+                std::fs::rename(&upload, upload.with_file_name(claimed)).unwrap();
+            }
+        } else {
+            folders.extend(inside);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_a_killed_server_only_says_is_done_is_of_unknown_outcome() {
+    let above = tempfile::tempdir().unwrap();
+    let folder = above.path().join("data");
+    let server = S3Server::builder().data_in(&folder).start().await;
+    let impatient = config(&server).with_timeouts(Duration::from_secs(5), Duration::from_secs(2));
+    let files = files(ObjectFileStore::open_s3(impatient).await.unwrap());
+    let twin = files.put("twin", "content").stage().await.unwrap().commit().await.unwrap().stored().unwrap();
+    let staged = files.put("a", "content").stage().await.unwrap();
+    claim(&folder, twin.etag.as_str().trim_matches('"'));
+    for _ in 0..2 {
+        let error = staged.commit().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error:?}");
+        assert!(error.to_string().contains("its file is not there"), "{error}");
+    }
+    assert!(!files.exists("a").await.unwrap());
+    assert_eq!(files.get("twin").bytes().await.unwrap(), "content");
 }

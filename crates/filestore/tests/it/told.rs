@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use statehouse_core::Namespace;
-use statehouse_core::conformance::Recorder;
+use statehouse_core::conformance::{Recorder, Spans};
 use statehouse_filestore::{Body, FileStore, Files, LocalFileStore, MemoryFileStore, ObjectFileStore, PutOutcome};
 use statehouse_testkit::{FaultProxy, S3Server};
 
@@ -84,6 +84,46 @@ async fn requests_that_are_sent_again_are_counted_by_what_became_of_the_one_befo
         assert!(start.elapsed() < Duration::from_secs(30));
     }
     files.delete("a").await.unwrap();
+}
+
+/// The spans of requests since the last look, without what all of them have.
+fn requests(spans: &Spans, seen: &mut usize) -> Vec<String> {
+    let lines = spans.lines().split_off(*seen);
+    *seen += lines.len();
+    let begin = "statehouse otel.name=\"s3.request\" otel.kind=\"client\" http.request.method=";
+    lines.iter().filter_map(|line| line.strip_prefix(begin)).map(ToOwned::to_owned).collect()
+}
+
+#[tokio::test]
+async fn each_try_of_a_request_has_a_span_that_tells_its_server_and_its_answer_and_no_key() {
+    let server = S3Server::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let files = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let files = crate::s3::files(ObjectFileStore::open_s3(files).await.unwrap());
+    let (spans, mut seen) = (Spans::default(), 0);
+    let _guard = tracing::subscriber::set_default(spans.clone());
+    let at = proxy.address().replace("127.0.0.1:", "server.address=\"127.0.0.1\" server.port=");
+    files.put("hunter2", Body::from("x")).await.unwrap();
+    assert_eq!(requests(&spans, &mut seen), [format!("\"PUT\" {at} http.response.status_code=200")]);
+    files.get("hunter2").bytes().await.unwrap();
+    assert_eq!(requests(&spans, &mut seen), [format!("\"GET\" {at} http.response.status_code=200")]);
+    assert!(files.get("nobody").await.is_err());
+    let missing = format!("\"GET\" {at} http.response.status_code=404 error.type=404");
+    assert_eq!(requests(&spans, &mut seen)[0], missing);
+    proxy.cut();
+    assert!(files.get("hunter2").await.is_err());
+    let tried = requests(&spans, &mut seen);
+    let lost = |line: &str| line.ends_with("error.type=\"not_sent\"") || line.ends_with("error.type=\"unanswered\"");
+    assert!(tried.len() > 1 && tried.iter().all(|line| lost(line)), "{tried:#?}");
+    assert!(!tried[0].contains("resend_count"), "{tried:#?}");
+    for (again, line) in tried.iter().enumerate().skip(1) {
+        assert!(line.starts_with(&format!("\"GET\" {at} http.request.resend_count={again} ")), "{tried:#?}");
+    }
+    // Those of other crates are theirs.
+    let lines = spans.lines();
+    let mut ours = lines.iter().filter(|line| line.starts_with("statehouse "));
+    assert!(ours.all(|line| !line.contains("hunter2")), "{lines:#?}");
+    proxy.heal();
 }
 
 fn retries(seen: &Recorder) -> u64 {

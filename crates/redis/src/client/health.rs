@@ -35,7 +35,8 @@ impl RedisClient {
     /// How the servers that take writes are, in one round trip to each; over within a second in every state.
     ///
     /// Down if any of them does not answer or is known to be [away](Self::breaker). Degraded if one is a replica, which
-    /// refuses writes, has no memory left and evicts nothing, is told to refuse writes while too few replicas are well or it
+    /// refuses writes, has no memory left and evicts nothing, has fewer replicas than writes [wait
+    /// for](crate::RedisConfig::with_wait_replicas), is told to refuse writes while too few replicas are well or it
     /// cannot save, does not let this user run scripts, or is sending to others all the while, so that the answer has not come
     /// yet. A cluster that says that it is down is, whatever its servers answer;
     /// one in which a slot has no owner is degraded. Both are told as they were learnt last, at most ten seconds ago. What a server does not tell is not held against it.
@@ -98,6 +99,11 @@ impl RedisClient {
         }
         if let Some(error) = self.no_scripts(&place, facts) {
             return Some(error);
+        }
+        let wanted = node.waits_for();
+        if let Some(there) = facts.replicas.filter(|there| *there < wanted) {
+            let message = format!("{place} has {there} replicas, and writes wait for {wanted} (wait_replicas)");
+            return error(ErrorKind::Unavailable, message);
         }
         let memory = facts.memory?;
         if memory.is_full() {

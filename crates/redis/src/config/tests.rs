@@ -19,6 +19,16 @@ fn each_documented_url_is_understood() {
     assert_eq!(config.timing.operation, Duration::from_millis(250));
     assert_eq!((config.timing.total, config.timing.connect), (Duration::from_secs(2), Duration::from_secs(3)));
 
+    for (text, count, millis) in [
+        ("redis://h?wait_replicas=2", 2, 200),
+        ("redis://h?wait_replicas=1&timeout=400ms", 1, 100),
+        ("redis://h?wait_replicas=15&wait_timeout=250ms", 15, 250),
+    ] {
+        let replicas = parse(text).unwrap().replicas.unwrap();
+        assert_eq!((replicas.count, replicas.time), (count, Duration::from_millis(millis)), "{text}");
+    }
+    assert!(parse("redis://h").unwrap().replicas.is_none());
+
     let config = parse("redis+sentinel://s1,[::1]:5/mymaster/3?sentinel_password=x").unwrap();
     assert_eq!(config.describe(), "Redis master \"mymaster\" of the sentinels s1:26379,[::1]:5");
     assert_eq!(config.database, 3);
@@ -40,6 +50,12 @@ fn wrong_urls_name_the_setting_and_what_is_accepted() {
         ("redis://h?timeout=5s&deadline=1s", "at least as long"),
         ("redis://h?connections=0", "1 to 16"),
         ("redis://h?max_answer=1KiB", "at least 64KiB"),
+        ("redis://h?wait_replicas=0", "1 to 15"),
+        ("redis://h?wait_replicas=16", "1 to 15"),
+        ("redis://h?wait_replicas=1&wait_timeout=251ms", "a quarter of \"timeout\""),
+        ("redis://h?timeout=3s&wait_replicas=1&wait_timeout=401ms", "at most 400ms"),
+        ("redis://h?wait_replicas=1&wait_timeout=0s", "above zero"),
+        ("redis://h?wait_timeout=1ms", "unknown parameter \"wait_timeout\""),
         ("redis://h?tls=yes", "unknown parameter \"tls\""),
         ("redis://h?ca=/x.pem", "unknown parameter \"ca\""),
         ("redis://user@h", "without a password"),
@@ -51,6 +67,15 @@ fn wrong_urls_name_the_setting_and_what_is_accepted() {
         assert_eq!(error.setting(), Some("STATEHOUSE_CACHE_URL"), "{text}");
         assert!(error.to_string().contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn what_waits_for_no_replica_or_for_too_long_is_refused() {
+    for (count, millis) in [(0, 100), (16, 100), (1, 0), (1, 251)] {
+        let config = RedisConfig::single("h", 1).with_wait_replicas(count, Duration::from_millis(millis));
+        assert_eq!(config.check().unwrap_err().kind(), ErrorKind::InvalidConfig, "{count} {millis}");
+    }
+    assert!(RedisConfig::single("h", 1).with_wait_replicas(15, Duration::from_millis(250)).check().is_ok());
 }
 
 #[test]

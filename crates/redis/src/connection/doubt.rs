@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use crate::sync::timeout;
 
 /// What of an answer is waited for at a time.
 const STEP: Duration = Duration::from_millis(50);

@@ -2,15 +2,12 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::{RedisError, cmd};
 use statehouse_core::policy::Backoff;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::connection::doubt::{Answered, Doubted, within_waking};
 use crate::connection::flow::Flow;
@@ -21,6 +18,7 @@ use crate::connection::state::State;
 use crate::connection::stream::Bounded;
 use crate::connection::waited::leaves_time;
 use crate::failure::{Failure, connection_lost, timed_out};
+use crate::sync::{AtomicBool, AtomicU64, Handle, Ordering, sleep, timeout_at, watch};
 
 /// How long a server may be silent towards an operation before the connection is doubted.
 pub(crate) const SILENCE: Duration = Duration::from_millis(500);
@@ -68,19 +66,21 @@ pub(crate) struct Lease {
 }
 
 impl Link {
-    /// So many links to one server, and besides so many for what is large.
+    /// So many links to one server, so many for what is large, and so many for writes that wait for replicas.
     pub(crate) fn several(
-        (count, bulk): (usize, usize),
+        [count, bulk, waiting]: [usize; 3],
         source: &Arc<Source>,
         server: &Arc<Server>,
-    ) -> [Box<[Arc<Self>]>; 2] {
+    ) -> [Box<[Arc<Self>]>; 3] {
         let new = |bulk| Self::new(Arc::clone(source), Arc::clone(server), bulk);
         let links: Box<[_]> = (0..count).map(|_| new(false)).collect();
         let bulk: Box<[_]> = (0..bulk).map(|_| new(true)).collect();
-        for link in links.iter().chain(&bulk) {
-            link.peers.get_or_init(|| links.iter().chain(&bulk).map(Arc::downgrade).collect());
+        let waiting: Box<[_]> = (0..waiting).map(|_| new(false)).collect();
+        let all = || links.iter().chain(&bulk).chain(&waiting);
+        for link in all() {
+            link.peers.get_or_init(|| all().map(Arc::downgrade).collect());
         }
-        [links, bulk]
+        [links, bulk, waiting]
     }
 
     fn new(source: Arc<Source>, server: Arc<Server>, bulk: bool) -> Arc<Self> {
@@ -389,7 +389,7 @@ async fn repair(mut repairing: Repairing) {
             return;
         }
         drop(link);
-        tokio::time::sleep(backoff.pause()).await;
+        sleep(backoff.pause()).await;
     }
 }
 

@@ -13,7 +13,7 @@ use redis::{
 use statehouse_core::{Error, Result};
 use tokio::sync::Notify;
 
-use crate::config::{Address, Credentials, RedisConfig, Timing};
+use crate::config::{Address, Credentials, RedisConfig, Replicas, Timing};
 use crate::connection::server::Traffic;
 use crate::connection::stream::{self, Bounded};
 use crate::failure::{not_the_master, timed_out};
@@ -35,6 +35,7 @@ pub(crate) struct Connector {
     template: ConnectionInfo,
     timing: Timing,
     connections: usize,
+    replicas: Option<Replicas>,
     max_answer: u64,
 }
 
@@ -65,7 +66,7 @@ impl Connector {
             .set_tcp_settings(TcpSettings::default().set_nodelay(true).set_keepalive(KEEP_ALIVE))
             .set_redis_settings(login.set_lib_name("statehouse", env!("CARGO_PKG_VERSION")));
         let (timing, connections, max_answer) = (config.timing, config.connections, config.max_answer);
-        Ok(Self { template, timing, connections, max_answer })
+        Ok(Self { template, timing, connections, replicas: config.replicas, max_answer })
     }
 
     fn info(&self, address: &Address) -> ConnectionInfo {
@@ -91,6 +92,11 @@ impl Connector {
     /// How many connections to a server are shared.
     pub(crate) const fn connections(&self) -> usize {
         self.connections
+    }
+
+    /// How many replicas must have a write, if any.
+    pub(crate) const fn replicas(&self) -> Option<Replicas> {
+        self.replicas
     }
 
     pub(crate) fn source(&self, address: &Address, role: Role) -> RedisResult<Source> {

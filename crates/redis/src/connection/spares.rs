@@ -1,7 +1,7 @@
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicUsize;
 
 use crate::connection::stream::Bounded;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError, thread_local};
 
 const STRIPES: usize = 8;
 

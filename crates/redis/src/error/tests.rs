@@ -33,6 +33,7 @@ fn what_the_server_answers_has_a_kind_and_an_advice() {
         ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, Retry::FULL),
         ("MISCONF Redis is configured to save RDB snapshots", Unavailable, Retry::FULL),
         ("FENCED the mark is higher", ErrorKind::Fenced, Retry::Never),
+        ("UNREPLICATED only 0 of 1 replicas had it within 200ms", ErrorKind::OutcomeUnknown, Retry::Never),
         ("NOREPLICAS Not enough good replicas to write.", Unavailable, LATER),
         ("ERR max number of clients reached", Unavailable, LATER),
         ("ERR DB index is out of range", InvalidConfig, Retry::Never),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot::{self, Receiver};
-use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::connection::flow::length;
@@ -17,6 +16,7 @@ use crate::failure::{Failure, connection_lost};
 use crate::node::Node;
 use crate::node::queue::{Batch, Caller, Counted, Outgoing};
 use crate::node::value::{get, sole};
+use crate::sync::{spawn, yield_now};
 
 /// How many callers must be waiting for a command to go out with others. Below that the few system calls that it saves
 /// don't make up for the wait.
@@ -42,6 +42,9 @@ impl Node {
         stamped: bool,
         until: Instant,
     ) -> Result<Value, Failure> {
+        if stamped && self.replicated().is_some() {
+            return Box::pin(self.send_replicated(command.into_owned(), until)).await;
+        }
         let callers = Counted::new(&self.gathering.callers);
         if callers.before < CROWD || length(&command) > LONGEST {
             // Boxed, so that the usual case under load does not carry the room for it.
@@ -94,10 +97,10 @@ impl Node {
             (queue.len() == 1, (queue.len() >= most).then(|| take(&mut *queue)))
         };
         if let Some(batch) = full {
-            tokio::spawn(send_together(Arc::clone(self), batch));
+            spawn(send_together(Arc::clone(self), batch));
         } else if first {
             let turn = Turn(Some(Arc::clone(self)));
-            tokio::spawn(async move {
+            spawn(async move {
                 yield_now().await;
                 if let Some((node, batch)) = turn.take() {
                     send_together(node, batch).await;
@@ -108,7 +111,7 @@ impl Node {
     }
 }
 
-async fn heard(answer: Receiver<Result<Value, Failure>>) -> Result<Value, Failure> {
+pub(super) async fn heard(answer: Receiver<Result<Value, Failure>>) -> Result<Value, Failure> {
     answer.await.unwrap_or_else(|_| Err(Failure::unanswered(connection_lost())))
 }
 
@@ -123,7 +126,7 @@ async fn send_together(node: Arc<Node>, mut batch: Batch) {
     if batch.commands.is_empty() && batch.readers.iter().all(Caller::is_closed) {
         return leased.give_back();
     }
-    match leased.send_all(batch.take_commands(), until).await {
+    match leased.send_all(batch.take_commands(), None, until).await {
         Ok(answers) => batch.answer(answers),
         Err(failure) => batch.fail(&failure),
     }

@@ -17,6 +17,8 @@ use crate::node::info::{Memory, Persistence, Refusal, field, refusal, version};
 pub(crate) struct Facts {
     pub(crate) is_replica: bool,
     pub(crate) memory: Option<Memory>,
+    /// How many replicas are connected.
+    pub(crate) replicas: Option<u32>,
     /// Why it refuses writes, if it does for another reason.
     pub(crate) refusal: Option<Refusal>,
     /// What it said to a script that does what all of ours do, if it did not run it.
@@ -80,6 +82,7 @@ impl Node {
         Ok(Facts {
             is_replica: role.is_some_and(|role| is_replica(&role)),
             memory: Memory::of(&info),
+            replicas: field(&info, "connected_slaves").and_then(|count| count.parse().ok()),
             refusal: refusal(&info, |name| settings.get(name).cloned()).or(cannot_save),
             scripts: scripts.into_iter().find_map(|answer| answer.extract_error().err()).map(Failure::answered),
         })

@@ -4,11 +4,13 @@ use redis::{Cmd, Pipeline, RedisResult, Value, from_redis_value};
 use tokio::time::Instant;
 
 use crate::clock::Latest;
+use crate::config::Replicas;
 use crate::connection::link::{Lease, Link};
 use crate::connection::wait::wait;
 use crate::connection::waited::leaves_time;
 use crate::error::LATE;
 use crate::failure::{Failure, inner_code, timed_out};
+use crate::node::replicated::and_wait;
 
 /// A connection to send over, and the link to return it to.
 pub(crate) struct Leased<'a> {
@@ -61,18 +63,27 @@ impl Leased<'_> {
         answer
     }
 
-    /// Sends several commands at once, some of them with the latest time at which they may run.
-    pub(crate) async fn send_all(mut self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
+    /// Sends several commands at once, some of them with the latest time at which they may run. The last answer is that of the
+    /// `WAIT` for replicas, if there is one.
+    pub(crate) async fn send_all(
+        mut self,
+        commands: Vec<(Cmd, bool)>,
+        replicas: Option<Replicas>,
+        until: Instant,
+    ) -> Result<Vec<Value>, Failure> {
         let latest = match commands.iter().any(|(_, stamped)| *stamped) {
             true => Some(self.latest(until).await?),
             false => None,
         };
-        let mut pipeline = Pipeline::with_capacity(commands.len() + 1);
+        let mut pipeline = Pipeline::with_capacity(commands.len() + 2);
         for (mut command, stamped) in commands {
             if let Some(latest) = latest.filter(|_| stamped) {
                 command.arg(latest.micros);
             }
             pipeline.add_command(command);
+        }
+        if let Some(replicas) = replicas {
+            and_wait(&mut pipeline, replicas);
         }
         self.send_each_and_time(pipeline, latest.is_some_and(|latest| latest.stale), until).await
     }

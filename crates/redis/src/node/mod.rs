@@ -7,6 +7,8 @@ pub(crate) mod inspect;
 pub(crate) mod large;
 mod lease;
 mod queue;
+mod replicated;
+mod turns;
 pub(crate) mod value;
 
 use std::fmt;
@@ -18,7 +20,7 @@ use redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
 use statehouse_core::policy::{BreakerSettings, BreakerState};
 use tokio::time::Instant;
 
-use crate::config::Address;
+use crate::config::{Address, Replicas};
 use crate::connection::flow::{LARGE, length};
 use crate::connection::link::{AWAY_AFTER, Link};
 use crate::connection::server::Server;
@@ -29,6 +31,7 @@ use crate::node::clock::ServerClock;
 use crate::node::large::LargeKeys;
 use crate::node::lease::Leased;
 use crate::node::queue::{Counted, Gathering};
+use crate::node::replicated::{Replicated, and_wait};
 
 pub use self::info::{EvictionPolicy, Persistence};
 
@@ -48,21 +51,32 @@ pub(crate) struct Node {
     pub(crate) gathering: Gathering,
     /// How many calls that say until when they may run are under way.
     stamping: AtomicUsize,
+    /// Where writes wait for replicas. Boxed, since mostly they do not.
+    replicated: Option<Box<Replicated>>,
     pub(crate) large: LargeKeys,
 }
 
 impl Node {
     /// The server at an address.
     pub(crate) fn at(connector: &Connector, address: &Address, role: Role) -> RedisResult<Arc<Self>> {
-        Ok(Self::over(connector.source(address, role)?, connector.connections(), Some(address.clone())))
+        let shared = (connector.connections(), connector.replicas());
+        Ok(Self::over(connector.source(address, role)?, shared, Some(address.clone())))
     }
 
-    /// The server that the source connects to. Only a caller's pool has no address.
-    pub(crate) fn over(source: Source, connections: usize, address: Option<Address>) -> Arc<Self> {
+    /// The server that the source connects to, with so many shared connections, and one more if writes wait for replicas. Only
+    /// a caller's pool has no address.
+    pub(crate) fn over(
+        source: Source,
+        (connections, replicas): (usize, Option<Replicas>),
+        address: Option<Address>,
+    ) -> Arc<Self> {
         let source = Arc::new(source);
         let name = address.as_ref().map_or_else(|| "pool".to_owned(), Address::to_string);
         let server = Server::new(&name, breaker_settings());
-        let [links, bulk] = Link::several((connections, BULK), &source, &server);
+        let counts = [connections, BULK, usize::from(replicas.is_some())];
+        let [links, bulk, waiting] = Link::several(counts, &source, &server);
+        let replicated =
+            replicas.zip(waiting.first()).map(|(replicas, link)| Replicated::new(replicas, Arc::clone(link)));
         Arc::new(Self {
             address,
             links,
@@ -73,6 +87,7 @@ impl Node {
             clock: ServerClock::default(),
             gathering: Gathering::default(),
             stamping: AtomicUsize::default(),
+            replicated: replicated.map(Box::new),
             large: LargeKeys::default(),
         })
     }
@@ -108,20 +123,27 @@ impl Node {
     pub(crate) async fn send_stamped(&self, mut command: Cmd, asking: bool, until: Instant) -> Result<Value, Failure> {
         let (size, stamping) = (length(&command), Counted::new(&self.stamping));
         let mut leased = match stamping.before == 0 && self.is_quiet() && size < LARGE {
+            _ if self.replicated.is_some() => self.lease_to_wait(size, until).await?,
             true => self.lease(0, until).await?,
             false => self.lease_for(size, until).await?,
         };
         let latest = leased.latest(until).await?;
         command.arg(latest.micros);
-        if !asking && !latest.stale {
+        if !asking && !latest.stale && self.replicated.is_none() {
             return leased.send(&command, until).await;
         }
-        let mut pipeline = Pipeline::with_capacity(3);
+        let mut pipeline = Pipeline::with_capacity(4);
         if asking {
             pipeline.cmd("ASKING");
         }
         pipeline.add_command(command);
+        if let Some(replicated) = self.replicated() {
+            and_wait(&mut pipeline, replicated.replicas);
+        }
         let mut answers = leased.send_each_and_time(pipeline, latest.stale, until).await?;
+        if let Some(replicated) = self.replicated() {
+            replicated.judge(&mut answers, |_| true);
+        }
         answers.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::answered)
     }
 
@@ -138,7 +160,14 @@ impl Node {
     /// As [`send_each`](Self::send_each), of commands that may have to say until when they may run.
     pub(crate) async fn send_all(&self, commands: Vec<(Cmd, bool)>, until: Instant) -> Result<Vec<Value>, Failure> {
         let size = commands.iter().map(|(command, _)| length(command)).sum();
-        self.lease_for(size, until).await?.send_all(commands, until).await
+        let Some(replicated) = self.replicated().filter(|_| commands.iter().any(|(_, stamped)| *stamped)) else {
+            return self.lease_for(size, until).await?.send_all(commands, None, until).await;
+        };
+        let stamped: Vec<_> = commands.iter().map(|(_, stamped)| *stamped).collect();
+        let leased = self.lease_to_wait(size, until).await?;
+        let mut answers = leased.send_all(commands, Some(replicated.replicas), until).await?;
+        replicated.judge(&mut answers, |at| stamped[at]);
+        Ok(answers)
     }
 
     /// Sends a command whose answer is large.
@@ -153,6 +182,26 @@ impl Node {
         }
         let link = &self.bulk[self.turn.fetch_add(1, Ordering::Relaxed) % self.bulk.len()];
         Box::pin(link.lease(until)).await.map(|lease| Leased { link, lease })
+    }
+
+    /// The connection for writes that wait, or where they are large, one for those.
+    async fn lease_to_wait(&self, size: usize, until: Instant) -> Result<Leased<'_>, Failure> {
+        match self.replicated() {
+            Some(Replicated { link, .. }) if size < LARGE => {
+                Box::pin(link.lease(until)).await.map(|lease| Leased { link, lease })
+            }
+            _ => self.lease_for(size, until).await,
+        }
+    }
+
+    /// Where writes wait for replicas, if they do.
+    fn replicated(&self) -> Option<&Replicated> {
+        self.replicated.as_deref()
+    }
+
+    /// How many replicas a write waits for.
+    pub(crate) fn waits_for(&self) -> u32 {
+        self.replicated().map_or(0, |replicated| replicated.replicas.count)
     }
 
     /// Whether nobody else waits for the server, and its first connection answers. Then what says until when it may run goes

@@ -1,14 +1,13 @@
 //! What waits for its turn to be sent, and who wants the answers.
 
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redis::{Cmd, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::failure::Failure;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// The callers that wait for a server.
 #[derive(Default)]

@@ -44,7 +44,7 @@ impl Topology {
             Servers::Single(address) => Self::Single(Node::at(&connector, address, Role::Any).map_err(refuse)?),
             Servers::Brought(pool) => {
                 let source = Source::from_pool(pool.0.clone(), config.timing);
-                Self::Single(Node::over(source, config.connections, None))
+                Self::Single(Node::over(source, (config.connections, config.replicas), None))
             }
             Servers::Sentinel { sentinels, master, credentials } => {
                 let to_sentinels = Connector::to_sentinels(config, credentials)?;

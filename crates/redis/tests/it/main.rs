@@ -11,6 +11,7 @@ mod fenced;
 mod health;
 mod late;
 mod load;
+mod replicas;
 mod report;
 mod sentinel;
 mod single;

@@ -45,6 +45,7 @@
 
 #![deny(dead_code, reason = "a case that is not listed")]
 
+mod collapse;
 mod counts;
 mod evolution;
 mod fenced;
@@ -57,8 +58,11 @@ mod queries;
 mod reading;
 mod results;
 mod rows;
+mod suggest;
+mod synonyms;
 mod writes;
 
+use self::collapse::*;
 use self::counts::*;
 use self::evolution::*;
 use self::fenced::*;
@@ -72,6 +76,8 @@ use self::queries::*;
 use self::reading::*;
 use self::results::*;
 use self::rows::*;
+use self::suggest::*;
+use self::synonyms::*;
 use self::writes::*;
 #[doc(hidden)]
 pub use statehouse_core::conformance_tests;
@@ -128,6 +134,13 @@ macro_rules! search_conformance {
             a_score_decays_with_the_distance_of_a_value [];
             a_function_multiplies_is_added_or_replaces [];
             a_function_that_cannot_be_the_same_everywhere_is_refused [];
+            a_word_finds_its_synonyms [];
+            synonyms_score_as_what_fits_best [];
+            misspelt_words_are_corrected_by_those_of_the_index [$crate::capability::SUGGEST];
+            popular_words_are_suggested_for_rare_ones [$crate::capability::SUGGEST];
+            what_cannot_be_corrected_is_refused [$crate::capability::SUGGEST];
+            words_over_the_limits_are_left_as_they_are [$crate::capability::SUGGEST];
+            who_corrects_no_words_says_so [];
             match_prefix_completes_only_an_open_last_word [];
             starts_with_words_takes_beginnings_in_any_order [];
             whatever_a_person_types_is_a_query [];
@@ -162,6 +175,11 @@ macro_rules! search_conformance {
             histograms_of_numbers_have_buckets_of_one_width [];
             histograms_of_dates_have_buckets_of_days_weeks_months_and_years [];
             stats_sum_up_every_value [];
+            collapsed_hits_are_the_first_of_each_group [$crate::capability::COLLAPSE];
+            what_is_counted_is_not_collapsed [$crate::capability::COLLAPSE];
+            a_hit_of_several_groups_is_refused [$crate::capability::COLLAPSE];
+            what_cannot_be_collapsed_is_refused [$crate::capability::COLLAPSE];
+            who_collapses_no_hits_says_so [];
             what_cannot_be_computed_is_refused [];
             unknown_fields_and_wrong_types_are_refused [];
             what_a_field_cannot_do_is_unsupported [];

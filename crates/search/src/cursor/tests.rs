@@ -184,6 +184,7 @@ fn requests() -> Vec<SearchRequest> {
     let begun = || Query::phrase_prefix("title", "fever");
     all.extend([begun(), begun().slop(1), begun().max_expansions(1)].map(SearchRequest::new));
     all.extend(functions().into_iter().map(SearchRequest::new));
+    all.extend(["rank", "uses"].map(|field| fever().with_collapse(field)));
     all
 }
 
@@ -218,7 +219,7 @@ fn the_prints_of_requests_are_those_of_every_build() {
 }
 
 #[rustfmt::skip]
-const GOLDEN: [u64; 78] = [
+const GOLDEN: [u64; 80] = [
     0xAFAB_AB90_90DB_DE7D, 0x6CD7_64B8_DE00_AF3F, 0xC1AD_F567_C99D_80B9, 0x09ED_4450_5332_25AC,
     0x230F_4D43_023D_86A0, 0x5C75_D4A0_D36A_D07A, 0x1F6E_EE33_BF55_AC76, 0x85AD_29D8_3B33_0E2E,
     0x8CFA_B0EB_AE52_0F4A, 0x4ED5_7153_631C_0075, 0x2053_A151_55A5_DDAB, 0x8EDA_54AE_9D28_02A9,
@@ -238,7 +239,7 @@ const GOLDEN: [u64; 78] = [
     0x6F41_2D89_6937_A45B, 0x25E9_FDBE_AC29_F0CD, 0x6008_597F_CB9A_0EF6, 0x0548_A183_9073_DFAA,
     0xF78F_AA0B_A3BE_523C, 0xAD81_3954_9E46_14F8, 0xCD9F_A256_2F03_8A65, 0x5F2F_12FB_1D6C_F30E,
     0x94A6_FA50_3210_352F, 0xF8EA_BBFC_3F2A_CE7F, 0x9A98_253A_56A9_8929, 0x58EA_698D_AB06_A0C6,
-    0xF1AE_2690_DB56_DEEC, 0x1463_808B_EF49_2408,
+    0xF1AE_2690_DB56_DEEC, 0x1463_808B_EF49_2408, 0xBB87_B9A8_8D84_99C3, 0x5E51_2D1F_5B45_D5BC,
 ];
 
 /// What a page returns of a hit changes nothing.

@@ -1,7 +1,7 @@
 //! Operations as the lines of a `_bulk` request, and what the server says became of each.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,10 +28,22 @@ const MAX_ROUNDS: usize = 6;
 const FILTER: &str =
     "filter_path=items.*._id,items.*.status,items.*.result,items.*._version,items.*.error.type,items.*.error.reason";
 
+/// What a version that is given is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// It must be above the one that is there.
+    Newer,
+    /// It may be the same: what it says of it is so.
+    Exact,
+    /// Nothing may be there, and no version is given.
+    Create,
+}
+
 /// One bulk on its way.
 pub(super) struct Run<'a> {
     pub(super) client: &'a Client,
     pub(super) alias: &'a str,
+    pub(super) rule: Rule,
     pub(super) operations: &'a Arc<Vec<Operation>>,
     /// Whether they are more than what is written and read in place.
     pub(super) is_long: bool,
@@ -44,6 +56,39 @@ pub(super) struct Run<'a> {
     pub(super) in_doubt: HashSet<usize>,
     /// How many requests there were.
     pub(super) requests: usize,
+    /// Those that were not taken in, for the alias is no more there.
+    pub(super) gone: HashSet<usize>,
+    /// The versions of deletes of what was not there.
+    pub(super) absent: HashMap<usize, u64>,
+}
+
+/// Which operations go where.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub(super) client: &'a Client,
+    pub(super) alias: &'a str,
+    pub(super) rule: Rule,
+}
+
+impl<'a> Run<'a> {
+    /// A bulk of which nothing is known yet.
+    pub(super) fn new(to: To<'a>, operations: &'a Arc<Vec<Operation>>, is_long: bool, deadline: Instant) -> Self {
+        let To { client, alias, rule } = to;
+        Self {
+            client,
+            alias,
+            rule,
+            operations,
+            is_long,
+            fence: None,
+            outcomes: operations.iter().map(|_| None).collect(),
+            deadline,
+            in_doubt: HashSet::new(),
+            requests: 0,
+            gone: HashSet::new(),
+            absent: HashMap::new(),
+        }
+    }
 }
 
 impl Run<'_> {
@@ -107,10 +152,10 @@ impl Run<'_> {
 
     async fn take(&self, places: &Arc<Vec<usize>>, sent: usize) -> Result<Arc<Batch>> {
         if !self.is_long {
-            return Ok(Arc::new(Batch::take(self.operations, &places[sent..])));
+            return Ok(Arc::new(Batch::take(self.operations, &places[sent..], self.rule)));
         }
-        let (operations, places) = (Arc::clone(self.operations), Arc::clone(places));
-        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[sent..])))).await
+        let (operations, places, rule) = (Arc::clone(self.operations), Arc::clone(places), self.rule);
+        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[sent..], rule)))).await
     }
 
     /// What has become of a batch. The server has answered: it takes the time that it takes.
@@ -179,6 +224,14 @@ impl Run<'_> {
             self.outcomes[*place] = Some(match verdict {
                 Verdict::Done(Outcome::Failed(error)) => Outcome::Failed(self.doubted(*place, error)),
                 Verdict::Done(outcome) => outcome,
+                Verdict::Absent(version) => {
+                    self.absent.extend(version.map(|version| (*place, version)));
+                    Outcome::NotFound
+                }
+                Verdict::Gone(error) => {
+                    self.gone.insert(*place);
+                    Outcome::Failed(self.doubted(*place, error))
+                }
                 Verdict::Rejected(error) => {
                     rejected.insert(*place);
                     let error = self.doubted(*place, error);
@@ -220,13 +273,13 @@ struct Batch {
 
 impl Batch {
     /// Takes operations from the front of `pending` until the request is large enough.
-    fn take(operations: &[Operation], pending: &[usize]) -> Self {
+    fn take(operations: &[Operation], pending: &[usize], rule: Rule) -> Self {
         let mut lines = Vec::new();
         let mut effect = Effect::Repeatable;
         let mut taken = 0;
         for &place in pending {
             let before = lines.len();
-            write(&operations[place], &mut lines);
+            write(&operations[place], rule, &mut lines);
             if lines.len() > MAX_BYTES && taken > 0 {
                 lines.truncate(before);
                 break;
@@ -240,14 +293,19 @@ impl Batch {
     }
 }
 
-fn write(operation: &Operation, lines: &mut Vec<u8>) {
+fn write(operation: &Operation, rule: Rule, lines: &mut Vec<u8>) {
     lines.extend_from_slice(match operation {
+        Operation::Upsert(_) if rule == Rule::Create => b"{\"create\":{\"_id\":",
         Operation::Upsert(_) => b"{\"index\":{\"_id\":",
         Operation::Delete { .. } => b"{\"delete\":{\"_id\":",
     });
     source::write_text(operation.id().as_str(), lines);
-    if let Some(version) = operation.version() {
-        lines.extend_from_slice(b",\"version_type\":\"external\",\"version\":");
+    if let Some(version) = operation.version().filter(|_| rule != Rule::Create) {
+        lines.extend_from_slice(if rule == Rule::Exact {
+            b",\"version_type\":\"external_gte\",\"version\":"
+        } else {
+            b",\"version_type\":\"external\",\"version\":"
+        });
         source::write_json(&version, lines);
     }
     lines.extend_from_slice(b"}}\n");
@@ -265,7 +323,7 @@ struct Answer<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Item<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "create")]
     Index(Done<'a>),
     #[serde(borrow)]
     Delete(Done<'a>),
@@ -287,6 +345,10 @@ struct Done<'a> {
 enum Verdict {
     Done(Outcome),
     Rejected(Error),
+    /// There was nothing to delete. So many the version counts now.
+    Absent(Option<u64>),
+    /// The alias is no more there.
+    Gone(Error),
 }
 
 /// Reads the answer to a batch: one verdict for each of its operations.
@@ -306,12 +368,12 @@ fn verdicts(operations: &[Operation], batch: &Batch, body: &[u8]) -> Result<Vec<
 #[cfg(test)]
 pub(super) fn read(operations: &[Operation], body: &[u8]) -> Result<Vec<&'static str>> {
     let places: Vec<_> = (0..operations.len()).collect();
-    let batch = Batch::take(operations, &places);
+    let batch = Batch::take(operations, &places, Rule::Newer);
     let word = |verdict| match verdict {
         Verdict::Rejected(_) => "rejected",
-        Verdict::Done(Outcome::Failed(_)) => "failed",
+        Verdict::Done(Outcome::Failed(_)) | Verdict::Gone(_) => "failed",
         Verdict::Done(Outcome::Stale) => "stale",
-        Verdict::Done(_) => "done",
+        Verdict::Done(_) | Verdict::Absent(_) => "done",
     };
     Ok(verdicts(operations, &batch, body)?.into_iter().map(word).collect())
 }
@@ -333,16 +395,21 @@ fn verdict(operation: &Operation, item: Item<'_>) -> Option<Verdict> {
     }
     let (given, version) = (operation.version(), done.version);
     let deletes = matches!(operation, Operation::Delete { .. });
+    if deletes && done.result.as_deref() == Some("not_found") {
+        return Some(Verdict::Absent(version));
+    }
     Some(Verdict::Done(match (done.result.as_deref(), done.status) {
         (Some("created"), _) if !deletes => Outcome::Created { version: version? },
         (Some("updated"), _) if !deletes => Outcome::Updated { version: version? },
         (Some("deleted"), _) if deletes => Outcome::Deleted { version: version? },
-        (Some("not_found"), _) if deletes => Outcome::NotFound,
         (Some(_), _) | (None, 200..=299) => return None,
         (None, 409) if given.is_some() => Outcome::Stale,
         (None, status) => {
             let (error, key) = (error::of_exception(status, done.error.as_ref()), operation.id().as_str());
             let in_doubt = |effect, error| error::of_doubt(effect, error).with_key(key);
+            if done.error.as_ref().is_some_and(error::Exception::lacks_index) {
+                return Some(Verdict::Gone(error.with_key(key)));
+            }
             return Some(match error::Verdict::of_item(status, done.error.as_ref()) {
                 error::Verdict::Refused => Verdict::Rejected(error.with_key(key)),
                 // It may have been applied, which does no harm where a version keeps it from being applied twice.

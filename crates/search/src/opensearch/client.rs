@@ -8,8 +8,9 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, redirect};
 use serde::de::DeserializeOwned;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Error, Result, Retry};
+use statehouse_core::{Error, Result, Retry, span};
 use tokio::time::{Instant, sleep};
+use tracing::Instrument as _;
 
 use super::body::{self, Body};
 use super::config::{Credentials, OpenSearchConfig, Proxy, Timing};
@@ -127,6 +128,11 @@ impl Call {
         Self { body: body.to_string().into(), ..Self::new(Method::PUT, path.into(), Effect::Repeatable) }
     }
 
+    /// A change of what there is on the server, which may be asked for twice.
+    pub(super) fn change(path: impl Into<String>, body: &serde_json::Value) -> Self {
+        Self { body: body.to_string().into(), ..Self::new(Method::POST, path.into(), Effect::Repeatable) }
+    }
+
     pub(super) fn bulk(path: impl Into<String>, lines: Bytes, effect: Effect) -> Self {
         Self { body: lines, content_type: NDJSON, ..Self::new(Method::POST, path.into(), effect) }
     }
@@ -136,6 +142,13 @@ impl Call {
         self.timeout = timeout;
         self
     }
+}
+
+/// What a path asks for, such as `search`: names of indices and documents are no part of it. None of a path that has only those.
+fn endpoint(path: &str) -> Option<&str> {
+    let path = path.split('?').next().unwrap_or_default();
+    // No index begins so, and ids come after.
+    path.split('/').find_map(|segment| segment.strip_prefix('_'))
 }
 
 /// What a node said, be it a success or not.
@@ -179,13 +192,18 @@ enum Attempt {
 }
 
 impl Attempt {
+    /// The status of an answer, or why there is none, in a word for spans and metrics.
+    const fn status(&self) -> Result<u16, &'static str> {
+        match self {
+            Self::Lost(Lost::Unreached | Lost::Untrusted, _) => Err("not_sent"),
+            Self::Lost(..) | Self::Long(_) => Err("unanswered"),
+            Self::Answered(answer, _) => Ok(answer.status),
+        }
+    }
+
     /// Why there is another, in a word for metrics.
     fn reason(&self) -> Cow<'static, str> {
-        match self {
-            Self::Lost(Lost::Unreached | Lost::Untrusted, _) => "not_sent".into(),
-            Self::Lost(..) | Self::Long(_) => "unanswered".into(),
-            Self::Answered(answer, _) => answer.status.to_string().into(),
-        }
+        self.status().map_or_else(Into::into, |status| status.to_string().into())
     }
 }
 
@@ -221,7 +239,10 @@ impl Client {
         let route = self.nodes.route();
         let (mut doubt, mut http, mut pauses) = (false, &self.http.pooled, pauses());
         for tries in 1.. {
-            let attempt = self.attempt(http, route[(tries - 1) % route.len()], call, deadline).await;
+            let node = route[(tries - 1) % route.len()];
+            let span = node.span(call.method.as_str(), endpoint(&call.path), tries - 1);
+            let attempt = self.attempt(http, node, call, deadline).instrument(span.clone()).await;
+            span::answered(&span, attempt.status());
             let pause = self.pause(&attempt, call.effect, tries, &mut pauses);
             let pause = pause.filter(|pause| Instant::now() + *pause < deadline);
             if let Some(pause) = pause {

@@ -29,7 +29,22 @@ pub(super) fn ask(schema: &Schema, request: &SearchRequest, counted: TermCount) 
     let histograms = histograms.map(|(at, histogram)| Ok((format!("h{at}"), buckets_of(histogram))));
     let stats = request.stats.iter().enumerate();
     let stats = stats.map(|(at, name)| Ok((format!("s{at}"), json!({ "stats": { "field": &**name } }))));
-    facets.chain(ranges).chain(histograms).chain(stats).collect()
+    let groups =
+        request.collapsed().map(|field| Ok((GROUPS.to_owned(), values_of_hits(schema, request, field, counted)?)));
+    facets.chain(ranges).chain(histograms).chain(stats).chain(groups).collect()
+}
+
+/// What the values of the field are called that hits are collapsed by.
+const GROUPS: &str = "c";
+
+/// How many hits have a value of a field, and how many values they have. The server itself notices several of one hit only where
+/// that might be on the page.
+fn values_of_hits(schema: &Schema, request: &SearchRequest, field: &str, counted: TermCount) -> Result<Json> {
+    let filters = request.post_filters.iter().map(|filter| compile(schema, filter, counted));
+    let mut filters = filters.collect::<Result<Vec<_>>>()?;
+    filters.push(json!({ "exists": { "field": field } }));
+    let values = json!({ "v": { "value_count": { "field": field } } });
+    Ok(json!({ "filter": { "bool": { "filter": filters } }, "aggs": values }))
 }
 
 /// The server's own order is that of a [`Facet`]. Of several shards each answers with many more values than are asked
@@ -109,6 +124,17 @@ struct Summary {
     sum: Json,
 }
 
+#[derive(Deserialize)]
+struct Groups {
+    doc_count: u64,
+    v: Values,
+}
+
+#[derive(Deserialize)]
+struct Values {
+    value: u64,
+}
+
 /// Writes what was counted into the answer.
 pub(super) fn read(
     schema: &Schema,
@@ -130,6 +156,12 @@ pub(super) fn read(
     }
     for (at, name) in request.stats.iter().enumerate() {
         response.stats.push((Arc::clone(name), stats(&of(answers, &format!("s{at}"))?)?));
+    }
+    if request.collapsed().is_some() {
+        let Groups { doc_count, v: Values { value } } = of(answers, GROUPS)?;
+        if value > doc_count {
+            return Err(error::of_several_values());
+        }
     }
     Ok(())
 }

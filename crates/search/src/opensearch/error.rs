@@ -44,7 +44,15 @@ impl Exception {
 
     /// Whether the index is not there.
     pub(super) fn lacks_index(&self) -> bool {
-        self.any(&|one| one.kind.as_deref() == Some("index_not_found_exception"))
+        // What it makes of a delete with a version, for which it would make an index were the name one.
+        let kinds = ["index_not_found_exception", "invalid_index_name_exception"];
+        self.any(&|one| one.kind.as_deref().is_some_and(|kind| kinds.contains(&kind)))
+    }
+
+    /// Whether a hit has several values of the field that hits are collapsed by: the server has no name for it.
+    pub(super) fn says_several_values(&self) -> bool {
+        let said = "the collapse field must be single valued";
+        self.any(&|one| one.reason.as_deref().is_some_and(|reason| reason.ends_with(said)))
     }
 
     /// Whether one of them is like this.
@@ -115,12 +123,25 @@ pub(super) fn of_exception(status: u16, exception: Option<&Exception>) -> Error 
 }
 
 fn of_report(status: u16, exception: Option<&Exception>, from: fmt::Arguments<'_>) -> Error {
+    if exception.is_some_and(Exception::says_several_values) {
+        return of_several_values();
+    }
     let name = exception.and_then(Exception::kind);
     let (kind, retry, meaning) = classify(status, name.unwrap_or_default());
     let block = exception.and_then(Exception::block).map(|block| format!(": {block}")).unwrap_or_default();
     let name = name.map(|name| format!(", {name}")).unwrap_or_default();
     let error = Error::new(kind, format!("{meaning}{block} (status {status}{name}{from})"));
     error.with_backend(BACKEND).with_retry(retry)
+}
+
+/// The error where the server has given up.
+pub(super) fn of_stopped() -> Error {
+    Error::new(ErrorKind::Timeout, "OpenSearch stopped before it had seen all documents").with_backend(BACKEND)
+}
+
+/// The error where hits are collapsed by a field of which one has several values.
+pub(super) fn of_several_values() -> Error {
+    crate::request::several_values().with_backend(BACKEND)
 }
 
 /// What an answer says of the chance of another try.
@@ -221,7 +242,9 @@ fn classify(status: u16, exception: &str) -> (ErrorKind, Retry, &'static str) {
         (_, "version_conflict_engine_exception") => (K::Conflict, Retry::Never, "a newer version is there"),
         // A node that started anew, or an index that was opened anew, has none of those from before.
         (_, "search_context_missing_exception") => (K::Conflict, Retry::Never, NOT_HELD),
-        (_, "index_not_found_exception") => (K::Unavailable, Retry::Never, "the index is gone from OpenSearch"),
+        (_, "index_not_found_exception" | "invalid_index_name_exception") => {
+            (K::Unavailable, Retry::Never, "the index is gone from OpenSearch")
+        }
         (_, "index_closed_exception") => (K::Unavailable, Retry::Never, "the index is closed"),
         (503, name) if blocks(name) => (K::Unavailable, BACK_OFF, BLOCKED),
         // For want of disk above all.
@@ -367,7 +390,7 @@ pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display
 
 /// The error where an index was looked for that was there before.
 pub(super) fn of_gone() -> Error {
-    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND)
+    Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND).with_retry(Retry::Never)
 }
 
 /// The error for an answer to another question.

@@ -13,9 +13,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::client::{Call, Client, OPERATION};
+use super::handle::check_open;
 use super::onward::Onward;
+use super::reading::tell_of_foreign;
 use super::search::{self, Sharded};
-use super::{OpenSearchIndex, check_open, error, tell_of_foreign};
+use super::{OpenSearchIndex, error};
 use crate::cursor::Cursor;
 use crate::lease::{Lease, gone};
 use crate::limits::Size;
@@ -36,22 +38,30 @@ impl OpenSearchIndex {
         let request = options.request(request)?;
         let size = Size::of_request(&request)?;
         let after = request.after.clone();
-        let (schema, several) = (Arc::clone(&self.schema), self.several);
-        let asked = away(None, move |_| Asked::new(schema, request, several, size)).await?;
         let deadline = options.deadline.unwrap_or(self.deadline);
         let left = options.deadline.map(|deadline| deadline.saturating_sub(start.elapsed()));
         let keep_alive = format!("{}ms", options.keep_alive.as_millis());
-        let path = format!(
-            "/{}{PATH}?keep_alive={keep_alive}&allow_partial_pit_creation=false&preference={}",
-            self.alias, self.preference
-        );
-        let opened = self.client.send(&Call::act(path).within(left)).await?;
+        // Before anything is held for it, it is known to be possible.
+        let (schema, several) = (Arc::clone(&self.schema), self.home(deadline).await?.several);
+        let asked = away(None, move |_| Asked::new(schema, request, several, size)).await?;
+        let mut reading = self.reading(left)?;
+        let (opened, home) = loop {
+            let home = reading.home().await?;
+            let path = format!(
+                "/{}{PATH}?keep_alive={keep_alive}&allow_partial_pit_creation=false&preference={}",
+                home.address, self.preference
+            );
+            let done = self.client.send(&Call::act(path).within(left)).await;
+            if let Some(opened) = reading.settle(&home, done).await? {
+                break (opened, home);
+            }
+        };
         let Opened { id, sharded } = serde_json::from_slice(&opened).map_err(error::of_broken_body)?;
         let point = Point { client: Arc::clone(&self.client), id };
         // One that lacks a shard is closed where it is dropped.
         sharded.check_all()?;
         let lease = Lease::new(point, options.keep_alive);
-        let (closed, name) = (Arc::clone(&self.closed), self.index.clone());
+        let (closed, name) = (Arc::clone(&self.ground.closed), home.index.clone());
         let asked = Arc::new(asked);
         let pages = Pages { lease, asked, name, closed, keep_alive, deadline, total: None };
         Ok(Hits::new(Box::new(pages), after))

@@ -32,13 +32,36 @@ pub(super) struct Stored {
     /// Of the settings and mappings that the schema was compiled to. It changes when a new release compiles it in
     /// another way.
     pub(super) fingerprint: String,
+    /// Fields of the generation before that have another name in this one: old and new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) renamed: Vec<(String, String)>,
 }
 
 impl Stored {
     /// What an index of this schema must have.
     pub(super) fn of(schema: &Schema) -> Self {
         let compiled = canonical(&json!([analysis(schema), properties(schema)]));
-        Self { schema: schema.clone(), fingerprint: hex::encode(&Sha256::digest(compiled)) }
+        Self { schema: schema.clone(), fingerprint: hex::encode(&Sha256::digest(compiled)), renamed: Vec::new() }
+    }
+
+    /// The same with the fields of another schema, too.
+    pub(super) fn extended_by(&self, wanted: &Schema) -> Self {
+        Self { renamed: self.renamed.clone(), ..Self::of(&self.schema.extended_by(wanted)) }
+    }
+
+    /// Whether an index of this can be used with a schema as it is.
+    pub(super) fn serves(&self, wanted: &Schema) -> bool {
+        self.diff(wanted).into_added().is_ok_and(|added| added.is_empty())
+    }
+
+    /// The name that a field of the generation before has in this one.
+    pub(super) fn newer<'a>(&'a self, field: &'a str) -> &'a str {
+        self.renamed.iter().find(|(old, _)| old == field).map_or(field, |(_, new)| new)
+    }
+
+    /// The name that a field of this generation has in the one before.
+    pub(super) fn older<'a>(&'a self, field: &'a str) -> &'a str {
+        self.renamed.iter().find(|(_, new)| new == field).map_or(field, |(old, _)| old)
     }
 
     /// Succeeds if it was compiled as it would be here.
@@ -69,14 +92,14 @@ impl Stored {
     }
 }
 
-/// What adds the fields of a schema to an index.
-pub(super) fn extension(schema: &Schema) -> Result<Json> {
-    Ok(json!({ "_meta": { "statehouse": meta(schema)? }, "properties": marked(properties(schema)) }))
+/// What makes an index one that holds this, by adding fields.
+pub(super) fn extension(stored: &Stored) -> Result<Json> {
+    Ok(json!({ "_meta": { "statehouse": meta(stored)? }, "properties": marked(properties(&stored.schema)) }))
 }
 
-fn meta(schema: &Schema) -> Result<Json> {
+fn meta(stored: &Stored) -> Result<Json> {
     let unexpected = |error| Error::new(ErrorKind::Unexpected, "the schema cannot be stored").with_source(error);
-    serde_json::to_value(Stored::of(schema)).map_err(unexpected)
+    serde_json::to_value(stored).map_err(unexpected)
 }
 
 /// JSON without spaces, objects in the order of their keys: the same whatever order a map keeps, which is a matter of a
@@ -100,11 +123,11 @@ pub(super) fn mismatch(message: impl Into<std::borrow::Cow<'static, str>>) -> Er
     Error::new(ErrorKind::Conflict, message)
 }
 
-/// The body that creates an index with its alias.
-pub(super) fn creation(schema: &Schema, alias: &str, layout: &Layout) -> Result<Json> {
-    let meta = meta(schema)?;
+/// The body that creates an index with these aliases.
+pub(super) fn creation(stored: &Stored, aliases: &Json, layout: &Layout) -> Result<Json> {
+    let (meta, schema) = (meta(stored)?, &stored.schema);
     Ok(json!({
-        "aliases": { alias: { "is_write_index": true } },
+        "aliases": aliases,
         "settings": {
             "index": {
                 "number_of_shards": layout.shards,

@@ -13,7 +13,7 @@ use statehouse_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Call, Client};
-use super::error;
+use super::{copies, error};
 
 /// How long to wait until a shard lets go of what was deleted. It says every half minute how far its copies have come, and
 /// in another round of half a minute what it keeps for them; this is twice as long.
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
     // What no refresh has shown yet is not counted as deleted.
     refresh(client, alias).await?;
-    let before = copies(client, alias).await?;
+    let before = all_copies(client, alias).await?;
     let late = Instant::now() + PATIENCE;
     loop {
         if before.values().any(|copy| copy.deleted > 0) {
@@ -33,7 +33,7 @@ pub(super) async fn all(client: &Client, alias: &str) -> Result<()> {
         }
         wait(client, start(client, alias).await?).await?;
         refresh(client, alias).await?;
-        let after = copies(client, alias).await?;
+        let after = all_copies(client, alias).await?;
         let kept = |&(place, copy): &(&String, &Copy)| {
             let unchanged = before.get(place).is_some_and(|before| before.last == copy.last);
             unchanged && copy.deleted > 0
@@ -62,15 +62,7 @@ struct Copy {
     kept_from: i64,
 }
 
-async fn copies(client: &Client, alias: &str) -> Result<BTreeMap<String, Copy>> {
-    #[derive(Deserialize)]
-    struct Answer {
-        indices: BTreeMap<String, Index>,
-    }
-    #[derive(Deserialize)]
-    struct Index {
-        shards: BTreeMap<String, Vec<Shard>>,
-    }
+async fn all_copies(client: &Client, alias: &str) -> Result<BTreeMap<String, Copy>> {
     #[derive(Deserialize)]
     struct Shard {
         docs: Docs,
@@ -93,28 +85,22 @@ async fn copies(client: &Client, alias: &str) -> Result<BTreeMap<String, Copy>> 
     struct Lease {
         retaining_seq_no: i64,
     }
-    const WANTED: &str = "docs.deleted,indices.*.shards.*.seq_no.max_seq_no,\
-                          indices.*.shards.*.retention_leases.leases.retaining_seq_no";
-    let path = format!("/{alias}/_stats/docs?level=shards&filter_path=indices.*.shards.*.{WANTED}");
-    let Answer { indices } = client.read(&Call::get(path)).await?;
-    let shards = indices
-        .into_iter()
-        .flat_map(|(index, found)| found.shards.into_iter().map(move |shard| (index.clone(), shard)));
-    let copies = shards.flat_map(|(index, (shard, copies))| {
-        copies.into_iter().enumerate().map(move |(copy, found)| (format!("{index}/{shard}/{copy}"), found))
-    });
+    const WANTED: [&str; 3] = ["docs.deleted", "seq_no.max_seq_no", "retention_leases.leases.retaining_seq_no"];
     let copy = |found: Shard| Copy {
         deleted: found.docs.deleted,
         last: found.seq_no.max_seq_no,
         kept_from: found.retention_leases.leases.iter().map(|lease| lease.retaining_seq_no).min().unwrap_or(i64::MAX),
     };
-    Ok(copies.map(|(place, found)| (place, copy(found))).collect())
+    let of_shard = |copies::Shard { index, number, copies }| {
+        copies.into_iter().enumerate().map(move |(at, found)| (format!("{index}/{number}/{at}"), copy(found)))
+    };
+    Ok(copies::of(client, alias, &WANTED).await?.into_iter().flat_map(of_shard).collect())
 }
 
 /// Waits until the shards keep nothing more of what had been done at first.
 async fn wait_for_release(client: &Client, alias: &str, before: &BTreeMap<String, Copy>, late: Instant) -> Result<()> {
     loop {
-        let now = copies(client, alias).await?;
+        let now = all_copies(client, alias).await?;
         let kept = |(place, copy): (&String, &Copy)| before.get(place).is_some_and(|b| copy.kept_from <= b.last);
         // One that keeps more for longer is told of behind the merge, which reclaims what it can.
         if Instant::now() >= late || !now.iter().any(kept) {

@@ -5,10 +5,14 @@ mod bulk;
 mod checked;
 mod client;
 mod config;
+mod copies;
 mod counts;
 mod drift;
 mod error;
+mod found;
 mod function;
+mod generations;
+mod handle;
 mod health;
 mod hits;
 mod mapping;
@@ -18,42 +22,42 @@ mod nodes;
 mod onward;
 mod open;
 mod query;
+mod reading;
 mod search;
 mod shards;
 mod source;
+mod suggest;
 mod tls;
 mod versions;
+mod writing;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use serde_json::json;
-use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result, Retry};
+use statehouse_core::{Capabilities, Error, ErrorKind, Fence, Health, Namespace, RaiseOptions, Result};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
-use self::bulk::Run;
-use self::checked::{is_long, refusals};
-use self::client::{Call, Client, OPERATION, SHORT_ANSWER};
+use self::checked::is_long;
+use self::client::{Call, Client, OPERATION};
 pub use self::config::OpenSearchConfig;
 use self::error::Effect;
+use self::generations::{Filler, Ground, Home, View};
 use self::marks::Marks;
-use self::onward::Onward;
 use self::shards::Shards;
 use crate::counters::Writes;
-use crate::limits::Size;
-use crate::work::{Stop, away, within};
+use crate::work::within;
 use crate::{
-    BulkOptions, BulkReport, DocumentId, EnsureOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation,
-    Outcome, Projection, Query, Reach, Record, Refresh, RefreshOptions, Schema, SchemaDiff, SearchIndex, SearchOptions,
-    SearchRequest, SearchResponse, capability,
+    ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, EnsureOptions, Generation, GenerationOptions,
+    GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Outcome, Query, Record, RefreshOptions,
+    Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, Suggest, Suggestions,
+    capability,
 };
 
 /// A search index on an OpenSearch cluster, shared by every process that opens it under the same name.
@@ -73,12 +77,26 @@ use crate::{
 ///
 /// # Layout
 /// The name is an alias; the documents are in an index called `{name}-000001`, which is created with the schema's
-/// mapping if the alias is missing. Writes go through the alias only, so that a deleted index is an error and is not
-/// made again by the server with guessed types.
+/// mapping if the alias is missing. Another generation is an index of the next number. Which there are, and what for, other aliases
+/// say, which the server changes in one step:
+///
+/// | alias | of the index of | means |
+/// | --- | --- | --- |
+/// | `{name}` | the live generation | what other tools search |
+/// | `{name}@Write.{last}.{live}`, behind it `.{beside}.{state}` if there are two | the live one | these there are; what is written goes here. `last` is the highest number that was given; the state is `copied`, `rows`, `came`, `kept` or `behind` |
+/// | `{name}@Frozen.…` | the live one | stands in its place while another one becomes live: nobody writes |
+/// | `{name}@000002` | each that may be searched | it holds what the live one does |
+/// | `{name}@Told.000002` | the one beside | it is told what the live one took |
+/// | `{name}@Dropped.000002` | one that was dropped | it is removed once nobody reads a point in time of it, for ten minutes at most |
+///
+/// All requests go through one of these, so that a deleted index is an error and is not made again by the server with guessed types:
+/// where it takes no account of `require_alias`, as with a delete that has a version, the capital letter keeps it from that. And whoever does not know how it is now is refused and looks again. An index of a release that knew of one generation gets the
+/// aliases when it is opened. While a generation is filled from rows, `{name}@notes-000002` has the ids of what was
+/// written without a version meanwhile.
 ///
 /// The mapping's `_meta` has under `statehouse` what the index holds: `{"schema": …, "fingerprint": …}`, the schema with all
 /// fields that were added since it was created, and the SHA-256, in hexadecimal, of the analysis and mappings that it was
-/// compiled to. Each field says in its own `meta` that it is of statehouse, for of two builds that add fields at once the
+/// compiled to; in a later generation also `"renamed"`, pairs of old and new names of fields. Each field says in its own `meta` that it is of statehouse, for of two builds that add fields at once the
 /// slower one writes an `_meta` without the other's. Each document has its id once more as the keyword `_sid`, by which
 /// searches break ties.
 ///
@@ -94,6 +112,21 @@ use crate::{
 ///   refused from one of its parts on, the operations of those are [`Failed`](Outcome::Failed) one by one.
 /// - **A versioned delete** refuses older documents for as long as `delete_retention` says. The server remembers it in
 ///   memory: one that is killed reads it again in its log, one that was stopped in order, or had flushed its log, does not.
+/// - **Two generations, many writers.** Each bulk names by its alias which generations there are; one that does not know of a new one is refused by
+///   the server and sent again by what is so. The live one gives an operation without a version its version, and the other one
+///   is told that; what has a version goes to the elder one first, which remembers deletes of both times. A bulk that took longer than a
+///   quarter of a second is followed by a look: if there are others by then, it is applied again to them, so that of two writes of one
+///   document at the same time the earlier one may win. What begins or becomes live waits for half a second, in which what a
+///   node had taken in before ends. Where two hold the index, a write that is to be seen refreshes both.
+/// - **A generation becomes live** while nobody writes: for half a second, and as long as it takes to compare what was written since all ids were
+///   read, which is found by the numbers that the server gives its operations; deletes by the count. Writes wait for it; reads do not.
+///   Where the process that does it dies, the next write goes on after ten seconds, as if nothing had been begun.
+/// - **Who fills a generation** is known in its process only: elsewhere one that is being filled is a `Conflict`, and a `Reindex` that is run there
+///   goes on with it beside the other one. From rows it is begun anew: run that once (`RunOnce`).
+/// - **Deletes from before** a generation was begun are remembered by the elder one: it is kept for `delete_retention`, or what is older than
+///   such a delete and comes later than the drop comes back.
+/// - **Where rows brought an older version** of a document than the generation before has, or one that it remembers as deleted, both get the next version when
+///   that one is made the same as the live one. Writes pause for it, as where one becomes live.
 /// - **Merging.** A shard keeps what was deleted for copies that fall behind and lets go of it only every half minute, so
 ///   [`merge_with`](SearchIndex::merge_with) may take that long after a delete. While a copy is away it is `Unavailable`.
 /// - **What others do to the index.** A changed similarity, analyzer, pipeline or limit, a foreign field, and an alias of
@@ -115,29 +148,30 @@ use crate::{
 ///   and a page longer than `max_answer` is `TooLarge`: ask for smaller ones.
 #[derive(Debug)]
 pub struct OpenSearchIndex {
+    /// What all handles of the index share.
+    ground: Arc<Ground>,
     client: Arc<Client>,
-    /// What it was opened with.
-    origin: (OpenSearchConfig, Namespace),
-    alias: Namespace,
     schema: Arc<Schema>,
+    /// The generation that it fills, and that it may read meanwhile.
+    own: Option<(u32, Arc<Filler>)>,
+    /// What was last seen of the index.
+    seen: Mutex<Seen>,
     capabilities: Capabilities,
-    search_path: String,
     /// Which copies of shards are asked.
     preference: String,
-    /// Whether there is more than one shard.
-    several: bool,
     place: String,
     deadline: Duration,
-    /// The index behind the alias when it was opened.
-    index: String,
-    /// When it was last looked at.
-    looked: Mutex<Instant>,
-    /// All handles of it are closed at once.
-    closed: Arc<AtomicBool>,
     writes: Writes,
     marks: Marks,
-    /// How long the server must know the versions of deletes at least.
-    retention: Duration,
+}
+
+/// What was seen of the index, and when.
+#[derive(Clone, Debug)]
+struct Seen {
+    view: Arc<View>,
+    /// None if no generation can be used with the schema of the handle.
+    home: Option<Arc<Home>>,
+    at: Instant,
 }
 
 /// How long what was seen of the index counts. An operator who changes it is noticed by the next write after that.
@@ -154,8 +188,11 @@ impl OpenSearchIndex {
     /// was created with another schema, or that the server analyses text in another way than we do.
     pub async fn open(config: OpenSearchConfig, name: &Namespace, schema: impl Into<Arc<Schema>>) -> Result<Self> {
         let schema = schema.into();
-        let opened = OPERATION.open.during(Self::open_shared(&config, name, &schema)).await;
-        opened.map_err(|error| placed(error, &config))
+        let opened = async {
+            config.check()?;
+            Self::open_shared(&Arc::new(Ground::new(&config, name)?), &schema).await
+        };
+        OPERATION.open.during(opened).await.map_err(|error| placed(error, &config))
     }
 
     /// Opens the index of this name by the schema that it has, whatever that is.
@@ -165,11 +202,14 @@ impl OpenSearchIndex {
     pub async fn open_live(config: OpenSearchConfig, name: &Namespace) -> Result<Self> {
         let opened = async {
             config.check()?;
-            let (client, alias) = (Client::new(&config)?, config.alias(name)?);
-            let stored = open::stored(&client, &alias, None).await?;
-            let none =
-                || Error::new(ErrorKind::NotFound, format!("there is no index {alias}")).with_backend(error::BACKEND);
-            Self::open_shared(&config, name, &Arc::new(stored.ok_or_else(none)?.schema)).await
+            let ground = Ground::new(&config, name)?;
+            let found = ground.view(None).await?;
+            let none = || {
+                let message = format!("there is no index {}", ground.alias);
+                Error::new(ErrorKind::NotFound, message).with_backend(error::BACKEND)
+            };
+            let schema = Arc::new(found.ok_or_else(none)?.live.stored.schema);
+            Self::open_shared(&Arc::new(ground), &schema).await
         };
         OPERATION.open.during(opened).await.map_err(|error| placed(error, &config))
     }
@@ -212,64 +252,91 @@ impl OpenSearchIndex {
         OPERATION.health.during(asked).await
     }
 
-    async fn open_shared(config: &OpenSearchConfig, name: &Namespace, schema: &Arc<Schema>) -> Result<Self> {
-        config.check()?;
-        let alias = config.alias(name)?;
-        let client = Client::new(config)?;
+    async fn open_shared(ground: &Arc<Ground>, schema: &Arc<Schema>) -> Result<Self> {
         let looked = Instant::now();
+        let wanted = open::Wanted { ground, schema, own: None };
         let opened = async {
-            open::check_server(&client, config).await?;
-            open::index(&client, config, &alias, schema).await
+            open::check_server(&ground.client, &ground.config).await?;
+            open::index(wanted).await
         };
         // What a request or a shard that is waited for has to say at the end of its time says more.
-        let limit = config.timing.total.saturating_add(config.timing.attempt);
-        let opened = within(Some(limit), opened).await?;
-        let marks = Marks::of(&alias, config.layout.replicas);
-        let several = opened.shards > 1;
-        let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];
-        let capabilities = Capabilities::from_iter(all.into_iter().chain([capability::POINT_IN_TIME]));
+        let timing = ground.client.timing;
+        let opened = within(Some(timing.total.saturating_add(timing.attempt)), opened).await?;
+        Ok(Self::of(Arc::clone(ground), Arc::clone(schema), (opened, looked), None))
+    }
+
+    fn of(
+        ground: Arc<Ground>,
+        schema: Arc<Schema>,
+        (opened, looked): (open::Opened, Instant),
+        own: Option<(u32, Arc<Filler>)>,
+    ) -> Self {
+        let (config, alias) = (&ground.config, &ground.alias);
         let preference = preference(alias.as_str());
-        Ok(Self {
-            client: Arc::new(client),
-            origin: (config.clone(), name.clone()),
-            schema: Arc::clone(schema),
+        let home = opened.known().map(|known| Home::of(&opened.view, known, alias.as_str(), &preference));
+        let several = home.as_ref().is_some_and(|home| home.several);
+        let all = [capability::SHARED, capability::DURABLE, capability::FENCED, capability::GLOBAL_STATISTICS];
+        let more = [capability::POINT_IN_TIME, capability::REINDEX, capability::SUGGEST, capability::COLLAPSE];
+        let capabilities = Capabilities::from_iter(all.into_iter().chain(more));
+        Self {
+            client: Arc::clone(&ground.client),
+            schema,
+            own,
+            seen: Mutex::new(Seen { view: Arc::new(opened.view), home: home.map(Arc::new), at: looked }),
             capabilities: if several { capabilities.without(capability::GLOBAL_STATISTICS) } else { capabilities },
-            search_path: search_path(alias.as_str(), &preference, several),
             preference,
-            several,
             place: format!("opensearch {config}/{alias}"),
             deadline: config.timing.total,
-            alias,
-            index: opened.index,
-            looked: Mutex::new(looked),
-            closed: Arc::default(),
             writes: Writes::new(error::BACKEND),
-            marks,
-            retention: config.layout.delete_retention,
-        })
+            marks: Marks::of(alias, config.layout.replicas),
+            ground,
+        }
     }
 
     /// What the index must be like.
     fn wanted(&self) -> open::Wanted<'_> {
-        open::Wanted { alias: &self.alias, schema: &self.schema, retention: self.retention }
+        let own = self.own.as_ref().map(|(number, _)| *number);
+        open::Wanted { ground: &self.ground, schema: &self.schema, own }
     }
 
-    /// Succeeds if the alias still stands for the index that was opened, and that is as it was.
+    fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Succeeds if the alias still stands for an index that can be used, and that is as it was.
     async fn look(&self, limit: Duration) -> Result<()> {
         let now = Instant::now();
-        let found = open::look_again(&self.client, self.wanted(), limit).await?;
-        if let Some(found) = found {
-            source::check_index(&self.index, Some(&found.index))?;
-            found.check()?;
-            *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let Some(found) = open::look_again(self.wanted(), limit).await? else { return Ok(()) };
+        found.check()?;
+        let known = found.known().ok_or_else(error::of_gone)?;
+        let before = self.seen();
+        if found.view.set.live == before.view.set.live {
+            source::check_index(&before.view.live.index, Some(&found.view.live.index))?;
         }
+        let home = Arc::new(Home::of(&found.view, known, self.ground.alias.as_str(), &self.preference));
+        let seen = Seen { view: Arc::new(found.view), home: Some(home), at: now };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
+    }
+
+    /// The generation that is used, looked for again where none could be.
+    async fn home(&self, limit: Duration) -> Result<Arc<Home>> {
+        if let Some(home) = self.seen().home {
+            return Ok(home);
+        }
+        self.look(limit).await?;
+        self.seen().home.ok_or_else(error::of_gone)
+    }
+
+    /// Looks for another generation at the next call.
+    fn forget(&self, home: &Arc<Home>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.home.take_if(|known| known.address == home.address);
     }
 
     /// Stops a write into an index that somebody has changed. One that is gone or silent says so itself.
     async fn check_shape(&self, deadline: Instant) -> Result<()> {
-        let seen = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.elapsed() < LOOK_AGAIN {
+        if self.seen().at.elapsed() < LOOK_AGAIN {
             return Ok(());
         }
         // Most of the time is for the write.
@@ -281,7 +348,21 @@ impl OpenSearchIndex {
     }
 
     fn check_open(&self) -> Result<()> {
-        check_open(&self.closed)
+        self.ground.check_open()
+    }
+
+    /// A handle of a generation that is being filled.
+    async fn begun(&self, wanted: Arc<Schema>, options: BeginOptions) -> Result<Arc<dyn SearchIndex>> {
+        let (ground, schema) = (Arc::clone(&self.ground), Arc::clone(&wanted));
+        let deadline = options.deadline;
+        let begun = late(deadline, async move {
+            let own = ground.begin(&schema, options).await?;
+            let looked = Instant::now();
+            let of = open::Wanted { ground: &ground, schema: &schema, own: Some(own.0) };
+            let opened = open::look(of, None).await?.ok_or_else(error::of_gone)?;
+            Ok(Self::of(Arc::clone(&ground), schema, (opened, looked), Some(own)))
+        });
+        Ok(Arc::new(begun.await?))
     }
 
     async fn bulk_of(&self, operations: Vec<Operation>, options: &BulkOptions) -> Result<Vec<Outcome>> {
@@ -295,142 +376,33 @@ impl OpenSearchIndex {
         outcomes
     }
 
-    async fn bulk_shared(
-        &self,
-        operations: &Arc<Vec<Operation>>,
-        is_long: bool,
-        options: &BulkOptions,
-    ) -> Result<Vec<Outcome>> {
-        self.check_open()?;
-        if options.reach == Reach::Own {
-            let message = "an index on OpenSearch has one generation";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_backend(error::BACKEND));
-        }
-        let deadline = client::deadline(options.deadline.unwrap_or(self.deadline));
-        let left = || deadline.saturating_duration_since(Instant::now());
-        let outcomes = if is_long {
-            let (schema, operations) = (Arc::clone(&self.schema), Arc::clone(operations));
-            away(Some(left()), move |stop| refusals(&schema, &operations, stop)).await?
-        } else {
-            refusals(&self.schema, operations, &Stop::default())?
-        };
-        if outcomes.iter().any(Option::is_none) {
-            self.check_shape(deadline).await?;
-        }
-        let mut run = Run {
-            client: &self.client,
-            alias: self.alias.as_str(),
-            operations,
-            is_long,
-            fence: options.fence.as_ref().map(|fence| (&self.marks, fence)),
-            outcomes,
-            deadline,
-            in_doubt: HashSet::new(),
-            requests: 0,
-        };
-        run.finish(options.refresh).await?;
-        // The server does not refresh where all it was given is stale, which is also what a second try finds.
-        let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));
-        if unseen && options.refresh != Refresh::None {
-            // What was written is not in doubt, only whether it can be found.
-            self.refresh_all(run.left()).await.map_err(|error| error::of_doubt(Effect::Once, error))?;
-        }
-        Ok(run.outcomes.into_iter().map(|outcome| outcome.expect("each was refused or sent")).collect())
-    }
-
-    async fn get_one(&self, id: &DocumentId, options: &GetOptions) -> Result<Option<Record>> {
-        self.check_open()?;
-        let start = Instant::now();
-        let left = || options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
-        let body = json!({ "docs": [{ "_id": id.as_str() }] });
-        let call = Call::ask(format!("/{}/_mget", self.alias), &body).within(options.deadline);
-        let answer = self.client.send(&call).await?;
-        if answer.len() <= SHORT_ANSWER {
-            return found(&self.schema, &self.index, id, &answer);
-        }
-        let (schema, index, id) = (Arc::clone(&self.schema), self.index.clone(), id.clone());
-        away(Some(left()), move |_| found(&schema, &index, &id, &answer)).await
-    }
-
-    async fn search_of(&self, request: &SearchRequest, options: &SearchOptions) -> Result<SearchResponse> {
-        self.check_open()?;
-        let start = Instant::now();
-        let size = Size::of_request(request)?;
-        let (mut call, of) = if size.is_small() {
-            search::call(&self.schema, &self.search_path, request, size)?
-        } else {
-            let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
-            away(None, move |_| search::call(&schema, &path, &request, size)).await?
-        };
-        let left = || options.deadline.unwrap_or(self.deadline).saturating_sub(start.elapsed());
-        let (mut limit, mut onward) = (options.deadline, Onward::new(None, request.size));
-        loop {
-            let answer = self.client.send(&call.within(limit)).await?;
-            let response;
-            (response, onward) = self.response_of((request, of), onward, answer, left()).await?;
-            if let Some(response) = response {
-                tell_of_foreign(response.skipped);
-                return Ok(response);
-            }
-            let (schema, path, request) = (Arc::clone(&self.schema), self.search_path.clone(), request.clone());
-            let from = onward.clone();
-            call = away(Some(left()), move |_| search::call_from((&schema, &path), &request, size, &from)).await?;
-            limit = Some(left());
-        }
-    }
-
-    async fn response_of(
-        &self,
-        (request, of): (&SearchRequest, u64),
-        mut onward: Onward,
-        answer: Bytes,
-        left: Duration,
-    ) -> Result<(Option<SearchResponse>, Onward)> {
-        if request.highlight.is_empty() && answer.len() <= SHORT_ANSWER {
-            let (of, asked) = ((&*self.schema, of), (request, &mut onward));
-            let response = search::response(of, &self.index, asked, &answer, &Stop::default())?;
-            return Ok((response, onward));
-        }
-        // Reading and marking grow with the documents, so they have their own thread and what is left of the deadline.
-        let (schema, index, request) = (Arc::clone(&self.schema), self.index.clone(), request.clone());
-        let read = move |stop: &Stop| {
-            let response = search::response((&schema, of), &index, (&request, &mut onward), &answer, stop)?;
-            Ok((response, onward))
-        };
-        away(Some(left), read).await
-    }
-
-    async fn count_of(&self, query: &Query, options: &SearchOptions) -> Result<u64> {
-        self.check_open()?;
-        let size = Size::of([query])?;
-        let path = format!("/{}/_count", self.alias);
-        let call = if size.is_small() {
-            search::count_call(&self.schema, path, query, size)?
-        } else {
-            let (schema, query) = (Arc::clone(&self.schema), query.clone());
-            away(None, move |_| search::count_call(&schema, path, &query, size)).await?
-        };
-        let answer: search::Count = self.client.read(&call.within(options.deadline)).await?;
-        answer.check()
+    /// The aliases of all generations.
+    fn addresses(&self) -> String {
+        let view = self.seen().view;
+        let addresses: Vec<_> = view.all().map(|known| view.address(self.ground.alias.as_str(), known)).collect();
+        addresses.join(",")
     }
 
     async fn refresh_all(&self, limit: Option<Duration>) -> Result<()> {
-        let call = Call::ask(format!("/{}/_refresh", self.alias), &json!({})).within(limit);
-        let answer: search::Sharded = self.client.read(&call).await?;
+        let mut reading = self.reading(limit)?;
+        let answer = loop {
+            let home = reading.home().await?;
+            let call = Call::ask(format!("/{}/_refresh", self.addresses()), &json!({})).within(Some(reading.left()));
+            let done = self.client.read::<search::Sharded>(&call).await;
+            if let Some(answer) = reading.settle(&home, done).await? {
+                break answer;
+            }
+        };
         if answer.check()? {
             return Ok(());
         }
         // A copy that is not there needs no refresh; a shard without any does.
-        let call = Call::get(Shards::path(self.alias.as_str(), "timeout=1s")).within(limit);
+        let alone = self.seen().view.beside.is_none();
+        let at = if alone { self.ground.alias.as_str().to_owned() } else { self.addresses() };
+        let call = Call::get(Shards::path(&at, "timeout=1s")).within(limit);
         let shards: Shards = self.client.read(&call).await?;
         if shards.all_serve() { Ok(()) } else { Err(error::of_missing_shard()) }
     }
-}
-
-/// The record that an answer has, with what is stored of it.
-fn found(schema: &Schema, index: &str, id: &DocumentId, answer: &[u8]) -> Result<Option<Record>> {
-    let record = source::found(schema, index, id, answer)?;
-    Ok(record.map(|record| source::project(record, schema, &Projection::All)))
 }
 
 /// Says of an error at opening which setting it is about, and which server.
@@ -447,27 +419,22 @@ fn placed(error: Error, config: &OpenSearchConfig) -> Error {
     }
 }
 
-fn tell_of_foreign(skipped: u64) {
-    if skipped > 0 {
-        tracing::warn!(name: "search.foreign", skipped, "hits that are none of the index's are left out");
-    }
-}
-
-fn check_open(closed: &AtomicBool) -> Result<()> {
-    if !closed.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Unavailable, "the index is closed").with_retry(Retry::Never))
+/// Goes on with what changes generations, whether or not anybody waits for its end.
+async fn late<T: Send + 'static>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let work = tokio::spawn(work.in_current_span());
+    let in_doubt = |error: Error| match error.kind() {
+        ErrorKind::Timeout => error::of_doubt(Effect::Once, error),
+        _ => error,
+    };
+    let done = async { work.await.unwrap_or_else(|failed| Err(Error::abandoned().with_source(failed))) };
+    within(limit, done).await.map_err(in_doubt)
 }
 
 fn preference(alias: &str) -> String {
     format!("statehouse{:016x}", RandomState::new().hash_one(alias))
-}
-
-fn search_path(alias: &str, preference: &str, several_shards: bool) -> String {
-    // Term statistics of all shards are gathered first, so that scores do not depend on the shard.
-    let kind = if several_shards { "&search_type=dfs_query_then_fetch" } else { "" };
-    format!("/{alias}/_search?allow_partial_search_results=false&preference={preference}{kind}")
 }
 
 #[async_trait]
@@ -502,6 +469,10 @@ impl SearchIndex for OpenSearchIndex {
         OPERATION.count.during(self.count_of(query, &options)).await
     }
 
+    async fn suggest_with(&self, suggest: &Suggest, options: SearchOptions) -> Result<Suggestions> {
+        OPERATION.suggest.during(self.suggest_of(suggest, &options)).await
+    }
+
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {
         self.check_open()?;
         OPERATION.refresh.during(self.refresh_all(options.deadline)).await
@@ -509,7 +480,7 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
         self.check_open()?;
-        OPERATION.merge.during(within(options.deadline, merge::all(&self.client, self.alias.as_str()))).await
+        OPERATION.merge.during(within(options.deadline, merge::all(&self.client, &self.addresses()))).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
@@ -519,16 +490,52 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn diff_with(&self, wanted: &Schema, options: EnsureOptions) -> Result<SchemaDiff> {
         self.check_open()?;
-        let stored = OPERATION.diff.during(open::stored(&self.client, &self.alias, options.deadline)).await?;
-        Ok(stored.ok_or_else(error::of_gone)?.diff(wanted))
+        let view = OPERATION.diff.during(self.ground.view(options.deadline)).await?;
+        Ok(view.ok_or_else(error::of_gone)?.live.stored.diff(wanted))
     }
 
     async fn ensure_with(&self, wanted: Arc<Schema>, options: EnsureOptions) -> Result<Arc<dyn SearchIndex>> {
         self.check_open()?;
-        let (config, name) = &self.origin;
-        let opened = within(options.deadline, Self::open_shared(config, name, &wanted));
-        let opened = OPERATION.ensure.during(opened).await.map_err(|error| placed(error, config))?;
-        Ok(Arc::new(Self { closed: Arc::clone(&self.closed), ..opened }))
+        let opened = within(options.deadline, Self::open_shared(&self.ground, &wanted));
+        let opened = OPERATION.ensure.during(opened).await.map_err(|error| placed(error, &self.ground.config))?;
+        Ok(Arc::new(opened))
+    }
+
+    async fn generations_with(&self, options: GenerationsOptions) -> Result<Vec<Generation>> {
+        self.check_open()?;
+        // To read all ids takes as long as it takes.
+        let limit = options.deadline.or((!options.checksums).then_some(self.deadline));
+        let found = within(limit, self.ground.generations(options.checksums));
+        OPERATION.generations.during(found).await
+    }
+
+    async fn begin_with(&self, wanted: Arc<Schema>, options: BeginOptions) -> Result<Arc<dyn SearchIndex>> {
+        self.check_open()?;
+        OPERATION.begin.during(self.begun(wanted, options)).await
+    }
+
+    async fn scan_with(&self, scan: Scan, options: GenerationOptions) -> Result<Vec<(DocumentId, u64)>> {
+        self.check_open()?;
+        OPERATION.scan.during(within(options.deadline, self.ground.scan(scan))).await
+    }
+
+    async fn copy_with(&self, ids: Vec<DocumentId>, options: GenerationOptions) -> Result<u64> {
+        self.check_open()?;
+        let ground = Arc::clone(&self.ground);
+        OPERATION.copy.during(late(options.deadline, async move { ground.copy(ids).await })).await
+    }
+
+    async fn activate_with(&self, generation: u32, options: ActivateOptions) -> Result<()> {
+        self.check_open()?;
+        let ground = Arc::clone(&self.ground);
+        let activated = late(options.deadline, async move { ground.activate(generation, options.verify).await });
+        OPERATION.activate.during(activated).await
+    }
+
+    async fn drop_generation_with(&self, generation: u32, options: GenerationOptions) -> Result<()> {
+        self.check_open()?;
+        let ground = Arc::clone(&self.ground);
+        OPERATION.drop.during(late(options.deadline, async move { ground.drop_generation(generation).await })).await
     }
 
     async fn health(&self) -> Health {
@@ -536,12 +543,14 @@ impl SearchIndex for OpenSearchIndex {
             return Health::of(&self.place, Duration::ZERO, Err(error.with_backend(error::BACKEND)));
         }
         let shape = self.look(health::LIMIT);
-        let asked = health::Asked { alias: self.alias.as_str(), index: &self.index, place: &self.place };
+        let Seen { view, home, .. } = self.seen();
+        let index = home.map_or_else(|| view.live.index.clone(), |home| home.index.clone());
+        let asked = health::Asked { alias: self.ground.alias.as_str(), index: &index, place: &self.place };
         health::ask(&self.client, asked, shape).await
     }
 
     async fn close(&self) -> Result<()> {
-        self.closed.store(true, Ordering::Relaxed);
+        self.ground.close();
         Ok(())
     }
 }

@@ -3,9 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use statehouse_core::Host;
 use statehouse_core::time::whole_millis;
+use statehouse_core::{Host, span};
+use tracing::Span;
 
+use super::error::BACKEND;
 use crate::counters::Traffic;
 
 /// The nodes of one cluster, in turn; one that failed is asked last for a while.
@@ -20,6 +22,8 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 pub(super) struct Node {
     base: String,
+    address: String,
+    port: u16,
     traffic: Traffic,
     place: Arc<str>,
     failures: AtomicU32,
@@ -38,6 +42,8 @@ impl Nodes {
         let node = |host: &Host| Node {
             traffic: Traffic::new(&host.to_string()),
             base: format!("{scheme}://{host}"),
+            address: host.name.clone(),
+            port: host.port.unwrap_or(if scheme == "https" { 443 } else { 80 }),
             place: format!("{host}{through}").into(),
             failures: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
@@ -83,11 +89,18 @@ impl Node {
         &self.base
     }
 
-    /// `host:port`, and the proxy on the way to it.
+    /// The span of a request to it, which asks for this, after so many tries.
+    pub(super) fn span(&self, method: &str, endpoint: Option<&str>, tries: usize) -> Span {
+        let resent = u32::try_from(tries).unwrap_or(u32::MAX);
+        let span = span::of_http_request("opensearch.request", method, (&self.address, self.port), resent);
+        span::to_database(span, BACKEND, endpoint)
+    }
+
     pub(super) const fn traffic(&self) -> &Traffic {
         &self.traffic
     }
 
+    /// `host:port`, and the proxy on the way to it.
     pub(super) fn place(&self) -> Arc<str> {
         Arc::clone(&self.place)
     }

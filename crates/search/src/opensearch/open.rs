@@ -1,18 +1,20 @@
 //! Finding or making the index, and checking that it is what we think it is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Error, ErrorKind, Namespace, Result};
+use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Call, Client, deadline};
 use super::config::OpenSearchConfig;
 use super::drift;
 use super::error;
+use super::found::{Found, Known};
+use super::generations::set::{self, Set, readable};
+use super::generations::{Ground, Serving, View};
 use super::mapping::{self, Stored};
 use super::shards::Shards;
 use crate::Schema;
@@ -21,40 +23,43 @@ use crate::analysis::{Analyzer, Token};
 /// What is known of an index that is open.
 #[derive(Debug)]
 pub(super) struct Opened {
-    /// The index behind the alias.
-    pub(super) index: String,
-    pub(super) shards: u32,
-    /// What the index holds: the schema that is wanted, and perhaps more.
-    pub(super) stored: Stored,
+    pub(super) view: View,
+    /// The number of the generation that is used.
+    pub(super) home: u32,
     /// What is wanted, and not there.
     lacks: Vec<String>,
     /// Whether all of that is there nevertheless, and only not known to be.
     unsaid: bool,
-    /// What is no longer as it was created.
-    drift: Option<String>,
+    /// Which index is no longer as it was created, and how.
+    drift: Option<(String, String)>,
 }
 
 impl Opened {
     /// Succeeds if the index is as it was created.
     pub(super) fn check(&self) -> Result<()> {
-        let name = &self.index;
-        let Some(drift) = &self.drift else {
-            let lost = |field| Err(mapping::mismatch(format!("{name} has no field {field:?}, which it had")));
+        let Some((name, drift)) = &self.drift else {
+            let name = || self.known().map_or_else(String::new, |known| known.index.clone());
+            let lost = |field| Err(mapping::mismatch(format!("{} has no field {field:?}, which it had", name())));
             return self.lacks.first().map_or(Ok(()), lost);
         };
         Err(mapping::mismatch(format!(
             "{name} was changed since it was created: {drift}; change it back or build it anew"
         )))
     }
+
+    /// The generation that is used.
+    pub(super) fn known(&self) -> Option<&Known> {
+        self.view.number(self.home)
+    }
 }
 
 /// What an index must be like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
-    pub(super) alias: &'a Namespace,
+    pub(super) ground: &'a Ground,
     pub(super) schema: &'a Schema,
-    /// How long it must know the versions of deletes at least.
-    pub(super) retention: Duration,
+    /// The generation that the handle fills.
+    pub(super) own: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -113,38 +118,27 @@ async fn root(client: &Client) -> Result<Option<Root>> {
     }
 }
 
-/// The index behind the alias as the server describes it.
-#[derive(Deserialize)]
-struct Found {
-    #[serde(default)]
-    aliases: Json,
-    mappings: Json,
-    settings: Json,
-}
-
 /// Opens the index behind the alias, or creates both, and makes sure that it serves as we expect.
-pub(super) async fn index(
-    client: &Client,
-    config: &OpenSearchConfig,
-    alias: &Namespace,
-    schema: &Schema,
-) -> Result<Opened> {
-    let wanted = Wanted { alias, schema, retention: config.layout.delete_retention };
+pub(super) async fn index(wanted: Wanted<'_>) -> Result<Opened> {
+    let (client, alias) = (&*wanted.ground.client, wanted.ground.alias.as_str());
     let until = deadline(client.timing.total);
-    let opened = ensure(client, config, wanted).await?;
-    let alias = alias.as_str();
-    wait_for_shards(client, alias, until).await?;
+    let opened = ensure(wanted).await?;
+    let known = opened.known().ok_or_else(error::of_gone)?;
+    let is_live = known.number == opened.view.set.live;
+    let address = if is_live { alias.to_owned() } else { opened.view.address(alias, known) };
+    wait_for_shards(client, &address, until).await?;
     // What it does to words says more than which setting was changed.
-    verify_analysis(client, alias, &opened.stored.schema).await?;
+    verify_analysis(client, &known.index, &known.stored.schema).await?;
     opened.check()?;
     Ok(opened)
 }
 
-async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) -> Result<Opened> {
-    let Wanted { alias, schema, .. } = wanted;
+async fn ensure(wanted: Wanted<'_>) -> Result<Opened> {
+    let Wanted { ground, schema, .. } = wanted;
+    let (client, alias) = (&*ground.client, ground.alias.as_str());
     let mut pauses = Backoff::new(SETTLED, SETTLED * 2);
     for _ in 0..TRIES {
-        if let Some(opened) = look(client, wanted, None).await? {
+        if let Some(opened) = look(wanted, None).await? {
             if opened.lacks.is_empty() || opened.drift.is_some() {
                 return Ok(opened);
             }
@@ -153,8 +147,10 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) 
             sleep(pauses.pause()).await;
             continue;
         }
-        let body = mapping::creation(schema, alias.as_str(), &config.layout)?;
-        let created = client.send(&Call::put(format!("/{alias}-000001"), &body)).await;
+        let set = Set::alone(1);
+        let aliases = json!({ alias: { "is_write_index": true }, set.name(alias): {}, readable(alias, 1): {} });
+        let body = mapping::creation(&Stored::of(schema), &aliases, &ground.config.layout)?;
+        let created = client.send(&Call::put(format!("/{}", set::index(alias, 1)), &body)).await;
         match created {
             // Somebody else was faster; theirs is looked at as any other that was there.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -162,7 +158,7 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) 
             Ok(_) => tracing::info!(name: "search.created", "the index is made"),
         }
     }
-    if let Some(opened) = look(client, wanted, None).await? {
+    if let Some(opened) = look(wanted, None).await? {
         if opened.lacks.is_empty() {
             return Ok(opened);
         }
@@ -175,20 +171,21 @@ async fn ensure(client: &Client, config: &OpenSearchConfig, wanted: Wanted<'_>) 
 
 /// Adds the fields of a schema to an index, and says that it has them.
 async fn extend(client: &Client, opened: &Opened, wanted: &Schema, timeout: Option<Duration>) -> Result<()> {
-    let extension = mapping::extension(&opened.stored.schema.extended_by(wanted))?;
-    client.send(&Call::put(format!("/{}/_mapping", opened.index), &extension).within(timeout)).await?;
+    let known = opened.known().ok_or_else(error::of_gone)?;
+    let extension = mapping::extension(&known.stored.extended_by(wanted))?;
+    client.send(&Call::put(format!("/{}/_mapping", known.index), &extension).within(timeout)).await?;
     tracing::info!(name: "search.extended", "fields are added to the index");
     Ok(())
 }
 
 /// Looks at the index as one that was open already: has it say again that it has the fields of the schema, where another
 /// build has said what it holds without them.
-pub(super) async fn look_again(client: &Client, wanted: Wanted<'_>, timeout: Duration) -> Result<Option<Opened>> {
-    let found = look(client, wanted, Some(timeout)).await?;
+pub(super) async fn look_again(wanted: Wanted<'_>, timeout: Duration) -> Result<Option<Opened>> {
+    let found = look(wanted, Some(timeout)).await?;
     match found {
         Some(opened) if opened.unsaid && opened.drift.is_none() => {
-            extend(client, &opened, wanted.schema, Some(timeout)).await?;
-            look(client, wanted, Some(timeout)).await
+            extend(&wanted.ground.client, &opened, wanted.schema, Some(timeout)).await?;
+            look(wanted, Some(timeout)).await
         }
         found => Ok(found),
     }
@@ -200,91 +197,33 @@ const TRIES: usize = 8;
 /// How long others may take from their look at the index to what they say of it.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// The schema that the index behind the alias has; `None` if there is none.
-pub(super) async fn stored(client: &Client, alias: &Namespace, timeout: Option<Duration>) -> Result<Option<Stored>> {
-    let found = found(client, alias, timeout).await?;
-    let found = found.map(|found| found.into_iter().next().ok_or_else(nothing_described)).transpose()?;
-    found.map(|(name, found)| stored_of(&name, &found.mappings)).transpose()
-}
-
 /// Looks at the index behind the alias, whether it is what this schema made. `None` if there is none.
-pub(super) async fn look(client: &Client, wanted: Wanted<'_>, timeout: Option<Duration>) -> Result<Option<Opened>> {
-    let found = found(client, wanted.alias, timeout).await?;
-    found.map(|found| check(found, wanted)).transpose()
+pub(super) async fn look(wanted: Wanted<'_>, timeout: Option<Duration>) -> Result<Option<Opened>> {
+    let view = wanted.ground.view(timeout).await?;
+    view.map(|view| check(view, wanted)).transpose()
 }
 
-/// What is behind the alias, by name.
-async fn found(
-    client: &Client,
-    alias: &Namespace,
-    timeout: Option<Duration>,
-) -> Result<Option<BTreeMap<String, Found>>> {
-    let answer = client.exchange(&Call::get(format!("/{alias}")).within(timeout)).await?;
-    if answer.status == 404 {
-        let error = answer.error();
-        // Anything else that says so is not the server's word on the index.
-        let gone = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
-        return if gone { Ok(None) } else { Err(error) };
-    }
-    serde_json::from_slice(&answer.into_body()?).map(Some).map_err(error::of_broken_body)
-}
-
-fn nothing_described() -> Error {
-    error::of_other_question("OpenSearch described no index")
-}
-
-/// What an index was created with.
-fn stored_of(name: &str, mappings: &Json) -> Result<Stored> {
-    let stored = mappings["_meta"].get("statehouse");
-    let stored = stored.ok_or_else(|| mapping::mismatch(format!("{name} was not created by statehouse")))?;
-    let stored = Stored::deserialize(stored).map_err(|cause| {
-        mapping::mismatch("the index was created by a release with another form of schemas").with_source(cause)
-    })?;
-    stored.check().map(|()| stored)
-}
-
-fn check(found: BTreeMap<String, Found>, wanted: Wanted<'_>) -> Result<Opened> {
-    let Wanted { alias, schema, retention } = wanted;
-    let alias = alias.as_str();
-    if found.len() > 1 {
-        let names: Vec<_> = found.into_keys().collect();
-        let message = format!("the alias {alias} stands for several indexes: {}", names.join(", "));
-        return Err(mapping::mismatch(message));
-    }
-    let Some((name, Found { aliases, mappings, settings })) = found.into_iter().next() else {
-        return Err(nothing_described());
-    };
-    if name == alias {
-        return Err(mapping::mismatch(format!("{alias} is an index of its own and not an alias of one")));
-    }
-    let stored = stored_of(&name, &mappings)?;
-    let lacks = stored.diff(schema).into_added().map_err(|reasons| {
-        let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
-        let message = format!("the index was created with another schema than the one given: {}", reasons.join("; "));
-        mapping::mismatch(message)
-    })?;
-    let index = &settings["index"];
-    if index["translog"]["durability"] == "async" {
-        let message =
-            "index.translog.durability is \"async\": acknowledged writes could be lost; set it to \"request\"";
-        return Err(mapping::mismatch(message));
-    }
-    let shards = index["number_of_shards"].as_str().and_then(|shards| shards.parse().ok()).unwrap_or(1);
-    let properties = &mappings["properties"];
-    let is_there = |name: &String| match name.split_once('.') {
-        Some((field, inner)) => properties[field]["fields"].get(inner).is_some(),
-        None => properties.get(name).is_some(),
-    };
-    let unsaid = !lacks.is_empty() && lacks.iter().all(is_there);
-    let drift = drift::find(&stored.schema, schema, &mappings, &settings)
-        .or_else(|| drift::alias(&aliases[alias]))
-        .or_else(|| drift::forgets(index, retention));
-    Ok(Opened { index: name, shards, stored, lacks, unsaid, drift })
+fn check(view: View, wanted: Wanted<'_>) -> Result<Opened> {
+    let Wanted { ground, schema, own } = wanted;
+    let Serving { known, lacks } = view.find(schema, own, &ground.fillers)?;
+    view.all().try_for_each(|known| known.found.check_durable())?;
+    let (alias, retention) = (ground.alias.as_str(), ground.config.layout.delete_retention);
+    let unsaid = !lacks.is_empty() && lacks.iter().all(|name| known.found.has(name));
+    let home = known.number;
+    let drift = view.all().find_map(|known| {
+        let (Found { aliases, mappings, settings }, index) = (&known.found, &known.found.settings["index"]);
+        let of = if known.number == home { schema } else { &known.stored.schema };
+        let drift = drift::find(&known.stored.schema, of, mappings, settings)
+            .or_else(|| drift::alias(&aliases[alias]))
+            .or_else(|| drift::forgets(index, retention));
+        drift.map(|drift| (known.index.clone(), drift))
+    });
+    Ok(Opened { home, lacks, unsaid, drift, view })
 }
 
 /// Waits until every shard has a copy that serves: another process may have created the index a moment ago, and after a
 /// restart of the cluster shards come one by one.
-async fn wait_for_shards(client: &Client, alias: &str, until: Instant) -> Result<()> {
+pub(super) async fn wait_for_shards(client: &Client, alias: &str, until: Instant) -> Result<()> {
     // The server answers before it counts as silent.
     let patience = (client.timing.attempt / 2).as_millis();
     let call = Call::get(Shards::path(alias, &format!("wait_for_status=yellow&timeout={patience}ms")));
@@ -337,7 +276,7 @@ const PROBES: [&str; 6] = [
 ///
 /// # Errors
 /// `Conflict`, naming the field and the first token that differs.
-async fn verify_analysis(client: &Client, alias: &str, schema: &Schema) -> Result<()> {
+pub(super) async fn verify_analysis(client: &Client, alias: &str, schema: &Schema) -> Result<()> {
     for (name, analyzer, field) in mapping::used_analyzers(schema) {
         for probe in PROBES {
             let theirs = analyze(client, alias, name, probe).await?;

@@ -1,7 +1,7 @@
 //! A [`SearchRequest`] as a body for `_search`, and the answer as a [`SearchResponse`].
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -57,7 +57,10 @@ pub(super) fn body(schema: &Schema, request: &SearchRequest, counted: TermCount)
         let filters = request.post_filters.iter().map(|filter| compile(schema, filter, counted));
         body["post_filter"] = json!({ "bool": { "filter": filters.collect::<Result<Vec<_>>>()? } });
     }
-    if request.counted() > 0 {
+    if let Some(field) = request.collapsed() {
+        body["collapse"] = json!({ "field": &**field });
+    }
+    if request.counted() > 0 || request.collapsed().is_some() {
         body["aggs"] = counts::ask(schema, request, counted)?.into();
     }
     Ok(body)
@@ -252,6 +255,9 @@ struct RawHit<'a> {
     source: Option<&'a RawValue>,
     #[serde(default)]
     sort: Vec<Json>,
+    /// The value that it was collapsed by.
+    #[serde(borrow, default)]
+    fields: HashMap<Cow<'a, str>, &'a RawValue>,
 }
 
 impl Shards {
@@ -267,6 +273,10 @@ impl Shards {
         if self.failed == 0 {
             return Ok(());
         }
+        if self.failures.iter().filter_map(|failure| failure.reason.as_ref()).any(error::Exception::says_several_values)
+        {
+            return Err(error::of_several_values());
+        }
         let cause = self.failures.iter().find_map(|failure| failure.reason.as_ref()?.kind()).map(str::to_owned);
         let message =
             format!("{} of the index's shards failed ({})", self.failed, cause.as_deref().unwrap_or("unsaid"));
@@ -279,8 +289,7 @@ impl<'a> Answer<'a> {
         let answer: Self = serde_json::from_slice(body).map_err(error::of_broken_body)?;
         answer.shards.check_all()?;
         if answer.timed_out {
-            let message = "OpenSearch stopped before it had seen all documents";
-            return Err(Error::new(ErrorKind::Timeout, message).with_backend(error::BACKEND));
+            return Err(error::of_stopped());
         }
         if answer.hits.total.relation != "eq" {
             let message = "OpenSearch did not count all hits";
@@ -357,6 +366,7 @@ fn hits(
     stop: &Stop,
 ) -> Result<Vec<Option<Hit>>> {
     check_page((request.from, size), found)?;
+    check_groups(request, found)?;
     let mut marker = Marker::new(schema, request, stop)?;
     let hit = |raw: &RawHit<'_>| {
         stop.check()?;
@@ -382,6 +392,16 @@ fn check_page((from, size): (u64, u64), hits: &Hits<'_>) -> Result<()> {
         return Ok(());
     }
     Err(error::of_other_question("OpenSearch answered with the same document twice"))
+}
+
+/// Refuses hits that are not one of each group.
+fn check_groups(request: &SearchRequest, hits: &Hits<'_>) -> Result<()> {
+    let Some(field) = request.collapsed() else { return Ok(()) };
+    let mut seen = HashSet::with_capacity(hits.hits.len());
+    if hits.hits.iter().all(|hit| seen.insert(hit.fields.get(&**field).map(|value| value.get()))) {
+        return Ok(());
+    }
+    Err(error::of_other_question("OpenSearch answered with two hits of the same group"))
 }
 
 impl RawHit<'_> {

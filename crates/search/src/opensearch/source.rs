@@ -111,18 +111,19 @@ struct Found<'a> {
     docs: [FoundDocument<'a>; 1],
 }
 
+/// What the server says of a document that it was asked for by id.
 #[derive(Deserialize)]
-struct FoundDocument<'a> {
+pub(super) struct FoundDocument<'a> {
     #[serde(rename = "_index", borrow)]
-    index: Option<Cow<'a, str>>,
+    pub(super) index: Option<Cow<'a, str>>,
     #[serde(rename = "_id", borrow)]
-    id: Cow<'a, str>,
+    pub(super) id: Cow<'a, str>,
     #[serde(rename = "_version")]
-    version: Option<u64>,
-    found: Option<bool>,
+    pub(super) version: Option<u64>,
+    pub(super) found: Option<bool>,
     #[serde(rename = "_source", borrow)]
-    source: Option<&'a RawValue>,
-    error: Option<Exception>,
+    pub(super) source: Option<&'a RawValue>,
+    pub(super) error: Option<Exception>,
 }
 
 /// The one document of `index` that was asked for by id, if it is there.

@@ -1,6 +1,5 @@
 //! Which versions documents have.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use super::client::{Call, Client};
 use super::error::{self, Exception};
+use super::source::FoundDocument;
 use crate::DocumentId;
 use crate::work::away;
 
@@ -25,17 +25,7 @@ pub(super) struct Told {
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
-    docs: Vec<Document<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "_id", borrow)]
-    id: Cow<'a, str>,
-    #[serde(rename = "_version")]
-    version: Option<u64>,
-    found: Option<bool>,
-    error: Option<Exception>,
+    docs: Vec<FoundDocument<'a>>,
 }
 
 /// How many are asked for at once.
@@ -48,6 +38,9 @@ pub(super) async fn present(
     ids: Vec<DocumentId>,
     until: Instant,
 ) -> Result<Vec<Option<u64>>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let left = || Some(until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
     if ids.len() <= FEW {
         let body = client.send(&asked(alias, &ids).within(left())).await?;
@@ -90,7 +83,8 @@ fn read(ids: &[DocumentId], body: &[u8]) -> Result<Vec<Told>> {
     if !same || docs.iter().any(|doc| doc.found.is_none() && doc.error.is_none()) {
         return Err(said_nothing());
     }
-    let told = |doc: Document<'_>| Told { version: doc.version.filter(|_| doc.found == Some(true)), error: doc.error };
+    let told =
+        |doc: FoundDocument<'_>| Told { version: doc.version.filter(|_| doc.found == Some(true)), error: doc.error };
     Ok(docs.into_iter().map(told).collect())
 }
 

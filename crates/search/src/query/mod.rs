@@ -7,6 +7,7 @@ mod function;
 mod minimum;
 mod phrase_prefix;
 mod simple;
+mod synonyms;
 mod text;
 mod tiers;
 mod tree;
@@ -19,6 +20,7 @@ pub use self::function::{BoostMode, Curve, Decay, FieldValueFactor, MAX_FUNCTION
 pub use self::minimum::MinimumMatch;
 pub use self::phrase_prefix::PhrasePrefixQuery;
 pub use self::simple::{ParsedQuery, QueryWarning, QueryWarningKind, SimpleQueryString};
+pub use self::synonyms::Synonyms;
 pub use self::text::{
     FieldBoost, Fuzziness, FuzzyQuery, MatchPrefixQuery, MatchQuery, MultiMatchMode, MultiMatchQuery, Operator,
     PhraseQuery, PrefixQuery, PrefixWords, WildcardQuery,

@@ -2,6 +2,7 @@
 
 use statehouse_core::Result;
 
+use super::collapse::Collapse;
 use super::collect::{Window, top};
 use super::counting::Counting;
 use super::found::Found;
@@ -22,7 +23,8 @@ pub(super) fn search(
 ) -> Result<SearchResponse> {
     let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
     let size = if request.size == 0 { 0 } else { window };
-    let window = Window { sort: &request.sort, after: request.after.as_ref(), size };
+    let window =
+        Window { sort: &request.sort, after: request.after.as_ref(), size, collapse: Collapse::of(snapshot, request)? };
     let mut counting = Counting::new(snapshot, request, stop)?;
     let (total, found) = top(snapshot, sought, window, &mut counting, stop)?;
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);

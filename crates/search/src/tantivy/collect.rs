@@ -5,6 +5,7 @@ use tantivy::query::Scorer;
 use tantivy::{DocId, DocSet as _, TERMINATED};
 
 use super::best::Best;
+use super::collapse::Collapse;
 use super::counting::{Counting, Tally};
 use super::found::Found;
 use super::run;
@@ -35,17 +36,22 @@ pub(super) struct Window<'a> {
     /// Behind which they begin.
     pub(super) after: Option<&'a Cursor>,
     pub(super) size: usize,
+    /// Whether only the first of each group is wanted.
+    pub(super) collapse: Option<Collapse>,
 }
 
 /// How many documents match, and the first `size` of them. Counts what is counted besides on the way.
 pub(super) fn top(
     snapshot: &Snapshot,
     Sought { weight, post }: &Sought,
-    Window { sort, after, size }: Window<'_>,
+    Window { sort, after, size, collapse }: Window<'_>,
     counting: &mut Counting<'_>,
     stop: &Stop,
 ) -> Result<(u64, Vec<Found>)> {
+    let best_first = [Sort::by_score()];
+    let sort = if collapse.is_some() && sort.is_empty() { &best_first } else { sort };
     let by_score = matches!(sort, [] | [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
+    let by_score = by_score && collapse.is_none();
     let scored = size > 0 && (by_score || sort.iter().any(|sort| sort.key == SortKey::Score));
     let scoring = if scored { Scoring::On } else { Scoring::Off };
     let mut found = Vec::new();
@@ -69,11 +75,9 @@ pub(super) fn top(
             found.extend(best.found(at));
             matched
         } else {
-            let mut sorted = Sorted::new(snapshot, segment, (sort, after), size)?;
+            let mut sorted = Sorted::new(snapshot, segment, (sort, after), size, collapse)?;
             let matched = run.visit(&mut tallies, |docs, scores| sorted.offer(docs, scores))?;
-            for hit in sorted.found(at) {
-                found.push(hit?);
-            }
+            found.extend(sorted.found(at)?);
             matched
         };
         counting.add(at, tallies, stop)?;
@@ -81,7 +85,10 @@ pub(super) fn top(
     found.sort_by(|a: &Found, b: &Found| {
         a.rank(b, sort).then(a.segment.cmp(&b.segment)).then(a.ordinal.cmp(&b.ordinal))
     });
-    settle_ties(snapshot, &mut found, sort, size)?;
+    // A group may be found in every segment, so whatever was found may be among the first once others are left out.
+    let settled = if collapse.is_some() { found.len() } else { size };
+    settle_ties(snapshot, &mut found, (sort, settled), stop)?;
+    collapse.map_or(Ok(()), |collapse| collapse.firsts(snapshot, &mut found, stop))?;
     found.truncate(size);
     Ok((total, found))
 }
@@ -121,14 +128,22 @@ fn matches(scorer: &mut Box<dyn Scorer>, doc: DocId) -> bool {
 
 /// Puts hits of several segments that are equal otherwise into the order of their ids. An id is looked up only here:
 /// that takes longer than to find the hit.
-fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: usize) -> Result<()> {
+pub(super) fn settle_ties(
+    snapshot: &Snapshot,
+    found: &mut [Found],
+    (sort, size): (&[Sort], usize),
+    stop: &Stop,
+) -> Result<()> {
     let mut start = 0;
     while start < found.len().min(size) {
         let first = &found[start];
         let end = start + found[start..].iter().take_while(|other| first.rank(other, sort).is_eq()).count();
         let tie = &mut found[start..end];
         if tie.first().map(|found| found.segment) != tie.last().map(|found| found.segment) {
-            for found in &mut *tie {
+            for (at, found) in tie.iter_mut().enumerate() {
+                if at % LOOK_UPS == 0 {
+                    stop.check()?;
+                }
                 found.id = Some(snapshot.segments[found.segment].id(found.ordinal)?);
             }
             tie.sort_by(|a, b| a.id.cmp(&b.id));
@@ -137,6 +152,9 @@ fn settle_ties(snapshot: &Snapshot, found: &mut [Found], sort: &[Sort], size: us
     }
     Ok(())
 }
+
+/// How many ids to look up before asking whether the work is in vain.
+const LOOK_UPS: usize = 1_024;
 
 /// How many documents to go through before asking whether the work is in vain.
 const STRETCH: DocId = 1 << 16;

@@ -43,7 +43,7 @@ impl Similar<'_> {
     }
 
     /// All terms that are similar and that living documents have, with how many those are.
-    fn found(&self, snapshot: &Snapshot, place: usize, stop: &Stop) -> Result<BTreeMap<String, u64>> {
+    pub(super) fn found(&self, snapshot: &Snapshot, place: usize, stop: &Stop) -> Result<BTreeMap<String, u64>> {
         let mut found: BTreeMap<String, u64> = BTreeMap::new();
         let Some(slot) = snapshot.mapping.slots[place] else { return Ok(found) };
         stop.check()?;
@@ -72,7 +72,7 @@ impl Similar<'_> {
 
     /// 1 for the same term, less for each letter that differs, as Lucene's `FuzzyTermsEnum` has it.
     #[expect(clippy::cast_precision_loss, reason = "lengths of terms are small")]
-    fn similarity(&self, letters: &[char], term: &str) -> f32 {
+    pub(super) fn similarity(&self, letters: &[char], term: &str) -> f32 {
         let other: Vec<char> = term.chars().collect();
         let most = usize::from(self.edits);
         match edit_distance(letters, &other, most).unwrap_or(most) {

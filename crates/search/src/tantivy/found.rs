@@ -19,13 +19,15 @@ pub(super) struct Found {
     /// The id, where it was needed to tell this hit from others.
     pub(super) id: Option<String>,
     pub(super) score: Option<f32>,
+    /// The number of its group in its segment, where hits are collapsed.
+    pub(super) group: Option<u64>,
     /// What the sort keys compare; empty if the best score is the only one.
     keys: Vec<Key>,
 }
 
 impl Found {
     pub(super) const fn new((segment, doc, ordinal): (usize, DocId, u64), score: Option<f32>, keys: Vec<Key>) -> Self {
-        Self { segment, doc, ordinal, id: None, score, keys }
+        Self { segment, doc, ordinal, id: None, score, group: None, keys }
     }
 
     /// The id, from the index.

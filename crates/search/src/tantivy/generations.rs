@@ -284,6 +284,10 @@ fn not_ours(folder: &Path, why: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use statehouse_core::conformance::fuzz::Target;
+
     use super::*;
 
     fn whole(generations: &Generations) -> String {
@@ -311,6 +315,16 @@ mod tests {
         let golden = b"statehouse-search 1\nlive 000002\nkept 000001\nkept 000003\n#crc32 3e1cbac7\n";
         assert_eq!(read(), golden, "{:?}", String::from_utf8_lossy(&read()));
         assert_eq!(generations.pointer().unwrap().unwrap(), pointer);
+    }
+
+    #[test]
+    fn the_bytes_of_the_last_generation_are_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path()).unwrap();
+        generations.keep_last_dropped(7).unwrap();
+        let read = std::fs::read(folder.path().join("last-generation")).unwrap();
+        assert_eq!(read, b"7\n#crc32 6abf4a82\n", "{:?}", String::from_utf8_lossy(&read));
+        assert_eq!(generations.last_dropped(), 7);
     }
 
     #[test]
@@ -420,5 +434,24 @@ mod tests {
                 std::fs::remove_dir_all(folder.path().join("000001")).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn fuzz_tantivy_pointer() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/tantivy_pointer");
+        let words = ["\n", "live ", "kept ", "000001", "1000000", FORMAT];
+        let repair = |input: &mut Vec<u8>| {
+            let text = String::from_utf8_lossy(input);
+            let lines = text.split_once('\n').map_or("", |(_, lines)| lines);
+            *input = format!("{FORMAT}\n{lines}").into_bytes();
+        };
+        Target::new(corpus).with_words(&words).run(repair, |input| match Pointer::parse(input) {
+            Ok(pointer) => {
+                let again = Pointer::parse(&pointer.to_bytes()).unwrap();
+                assert_eq!((again.live, again.kept), (pointer.live, pointer.kept.clone()));
+                format!("{}", pointer.kept.len())
+            }
+            Err(error) => error.kind().to_string(),
+        });
     }
 }

@@ -130,7 +130,7 @@ impl Held {
     }
 
     fn look_ahead(&self, after: Option<&Cursor>, size: usize, stop: &Stop) -> Result<Ahead> {
-        let window = Window { sort: &self.request.sort, after, size };
+        let window = Window { sort: &self.request.sort, after, size, collapse: None };
         let mut counting = Counting::none(&self.snapshot);
         let (_, found) = top(&self.snapshot, &self.sought, window, &mut counting, stop)?;
         Ok(Ahead { after: None, last: found.len() < size, found: found.into(), size })

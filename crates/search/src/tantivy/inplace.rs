@@ -55,7 +55,8 @@ pub(super) fn search(
         let stop = Stop::default();
         let sought = sought::find(&snapshot, request, terms, &stop)?;
         let weight = &sought.weight;
-        let cost = weight.cost(&snapshot).saturating_mul(1 + 3 * request.sort.len() as u64);
+        let keys = request.sort.len() + usize::from(request.collapse.is_some());
+        let cost = weight.cost(&snapshot).saturating_mul(1 + 3 * keys as u64);
         if cost.saturating_add(weight.rank_cost(&snapshot)) > POSTINGS {
             return Ok(None);
         }

@@ -1,10 +1,11 @@
 //! What our schema and documents are in tantivy.
 
+mod format;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use statehouse_core::{Error, ErrorKind, Result};
 use tantivy::schema::document::{
     DeserializeError, DocumentDeserialize, DocumentDeserializer, ValueDeserialize, ValueDeserializer,
@@ -15,6 +16,7 @@ use tantivy::schema::{
 };
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 
+use self::format::{Source, StoredValue, damaged, decode, encode};
 use super::document::{Content, Document};
 use super::error::BACKEND;
 use super::tokens::{AnalyzerTokenizer, joined};
@@ -196,8 +198,7 @@ impl Mapping {
 
     /// The record that a stored form is.
     pub(super) fn record(&self, version: u64, source: &[u8], wanted: Wanted<'_>) -> Result<Record> {
-        let source: Source<'_> = postcard::from_bytes(source.strip_prefix(&[FORMAT]).ok_or_else(damaged)?)
-            .map_err(|error| damaged().with_source(error))?;
+        let source = decode(source)?;
         let id = DocumentId::new(source.id).map_err(|error| damaged().with_source(error))?;
         let mut record = Record::with_id(id).with_version(version);
         for StoredValue { place, value } in source.values {
@@ -248,33 +249,6 @@ impl Wanted<'_> {
             Self::Fields(names) => names.iter().any(|wanted| **wanted == *name),
         }
     }
-}
-
-/// The first byte of the stored form.
-const FORMAT: u8 = 1;
-
-#[derive(Serialize, Deserialize)]
-struct Source<'a> {
-    id: &'a str,
-    #[serde(borrow)]
-    values: Vec<StoredValue<'a>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredValue<'a> {
-    /// The field's place in the schema, which is stored with the index.
-    place: u16,
-    value: Cow<'a, Value>,
-}
-
-fn encode(source: &Source<'_>) -> Result<Vec<u8>> {
-    let failed = |error| Error::new(ErrorKind::Unexpected, "a document cannot be encoded").with_source(error);
-    postcard::to_extend(source, vec![FORMAT]).map_err(failed)
-}
-
-fn damaged() -> Error {
-    Error::new(ErrorKind::Corrupt, "a stored document is damaged; rebuild the index from its source")
-        .with_backend(BACKEND)
 }
 
 fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, (exact, norms): (&TextOptions, bool)) -> Slot {

@@ -6,6 +6,7 @@ mod best;
 mod blocking;
 mod census;
 mod client;
+mod collapse;
 mod collect;
 mod config;
 mod counted;
@@ -43,6 +44,7 @@ mod shelf;
 mod snapshot;
 mod sorted;
 mod sought;
+mod suggest;
 mod tokens;
 mod traces;
 mod weight;
@@ -71,7 +73,8 @@ use crate::work::{Stop, within};
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, Durability, EnsureOptions, GenerationOptions,
     GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Query, Record, Refresh, RefreshOptions,
-    Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, capability,
+    Scan, Schema, SchemaDiff, SearchIndex, SearchOptions, SearchRequest, SearchResponse, Suggest, Suggestions,
+    capability,
 };
 
 /// An index in this process: in memory, or in a folder that no other process writes to.
@@ -195,7 +198,13 @@ impl TantivyIndex {
             None => "tantivy in memory".to_owned(),
         };
         let fenced = [capability::FENCED, capability::FENCED_AT_ONCE, capability::REINDEX];
-        let always = [capability::GLOBAL_STATISTICS, capability::LIVE_STATISTICS, capability::POINT_IN_TIME];
+        let always = [
+            capability::GLOBAL_STATISTICS,
+            capability::LIVE_STATISTICS,
+            capability::POINT_IN_TIME,
+            capability::SUGGEST,
+            capability::COLLAPSE,
+        ];
         let durable = config.folder.is_some().then_some(capability::DURABLE);
         let queued = Queued::new(config.commit_interval);
         let opened = move |stop: &Stop| {
@@ -384,6 +393,14 @@ impl SearchIndex for TantivyIndex {
             collect::count(&snapshot, &weight, stop)
         };
         self.run(OPERATION.count, options.deadline.or(Some(DEADLINE)), work).await
+    }
+
+    async fn suggest_with(&self, suggest: &Suggest, options: SearchOptions) -> Result<Suggestions> {
+        let open = self.client().and_then(|client| client.check_open());
+        open.and_then(|()| self.schema.check_suggest(suggest)).map_err(|error| OPERATION.suggest.name_in(error))?;
+        let (asked, schema) = (suggest.clone(), Arc::clone(&self.schema));
+        let work = move |client: &Client, stop: &Stop| suggest::suggest(&schema, &client.snapshot(), &asked, stop);
+        self.run(OPERATION.suggest, options.deadline.or(Some(DEADLINE)), work).await
     }
 
     async fn refresh_with(&self, options: RefreshOptions) -> Result<()> {

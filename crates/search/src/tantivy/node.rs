@@ -30,7 +30,7 @@ pub(super) enum Node {
     Constant(Box<Self>),
     Bool(BoolNode),
     DisMax {
-        nodes: Vec<Self>,
+        nodes: Bag,
         tie_breaker: f32,
     },
     Function(FunctionNode),
@@ -53,6 +53,26 @@ impl PartialEq for FunctionNode {
     fn eq(&self, _: &Self) -> bool {
         false
     }
+}
+
+/// Clauses whose order means nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bag(pub(super) Vec<Node>);
+
+/// Each as often in one as in the other: Lucene compares the clauses of its queries as multisets.
+impl PartialEq for Bag {
+    fn eq(&self, other: &Self) -> bool {
+        same(&self.0, &other.0)
+    }
+}
+
+fn same(nodes: &[Node], others: &[Node]) -> bool {
+    let mut left: Vec<_> = others.iter().collect();
+    nodes.len() == others.len()
+        && nodes.iter().all(|node| {
+            let found = left.iter().position(|other| *other == node);
+            found.map(|at| left.swap_remove(at)).is_some()
+        })
 }
 
 /// A ranked term.
@@ -101,7 +121,7 @@ pub(super) enum Set {
     },
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct BoolNode {
     pub(super) must: Vec<Node>,
     pub(super) should: Vec<Node>,
@@ -109,6 +129,19 @@ pub(super) struct BoolNode {
     pub(super) must_not: Vec<Node>,
     /// How many of `should` are needed.
     pub(super) minimum: usize,
+}
+
+/// In whatever order the clauses are. Those without a score count once, as in Lucene, however often they stand there.
+impl PartialEq for BoolNode {
+    fn eq(&self, other: &Self) -> bool {
+        let within = |nodes: &[Node], others: &[Node]| nodes.iter().all(|node| others.contains(node));
+        let alike = |nodes: &[Node], others: &[Node]| within(nodes, others) && within(others, nodes);
+        self.minimum == other.minimum
+            && same(&self.must, &other.must)
+            && same(&self.should, &other.should)
+            && alike(&self.filter, &other.filter)
+            && alike(&self.must_not, &other.must_not)
+    }
 }
 
 pub(super) fn term(place: usize, text: String) -> Node {
@@ -144,7 +177,7 @@ pub(super) fn dis_max(mut nodes: Vec<Node>, tie_breaker: f32) -> Node {
         0 => Node::Nothing,
         1 => nodes.remove(0),
         _ if sum => simplify(BoolNode { should: nodes, minimum: 1, ..BoolNode::default() }),
-        _ => Node::DisMax { nodes, tie_breaker },
+        _ => Node::DisMax { nodes: Bag(nodes), tie_breaker },
     }
 }
 
@@ -203,4 +236,35 @@ fn merge_equal(nodes: Vec<Node>) -> Vec<Node> {
     }
     #[expect(clippy::cast_possible_truncation, reason = "a sum of single-precision boosts, as in Lucene")]
     merged.into_iter().map(|(node, boost)| boosted(node, boost as f32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BoolNode, Node, dis_max, simplify, term};
+
+    fn word(text: &str) -> Node {
+        term(0, text.to_owned())
+    }
+
+    fn words(texts: &[&str]) -> Vec<Node> {
+        texts.iter().map(|text| word(text)).collect()
+    }
+
+    #[test]
+    fn clauses_in_another_order_are_the_same() {
+        let best = |texts: &[&str]| dis_max(words(texts), 0.0);
+        assert_eq!(best(&["a", "b", "c"]), best(&["c", "a", "b"]));
+        assert_ne!(best(&["a", "a", "b"]), best(&["a", "b", "b"]), "each as often");
+        assert_ne!(best(&["a", "b"]), best(&["a", "b", "b"]));
+        assert_ne!(best(&["a", "b"]), dis_max(words(&["a", "b"]), 0.5));
+        let all = |must: &[&str], filter: &[&str]| {
+            simplify(BoolNode { must: words(must), filter: words(filter), ..BoolNode::default() })
+        };
+        assert_eq!(all(&["a", "b"], &["x", "y"]), all(&["b", "a"], &["y", "x", "y"]), "a filter counts once");
+        assert_ne!(all(&["a", "b"], &["x"]), all(&["a", "b"], &["x", "y"]));
+        assert_ne!(all(&["a", "b"], &["x", "y"]), all(&["a", "b"], &["x"]));
+        let three = [&["a", "b"], &["b", "a"], &["a", "b"]].map(|texts| best(texts));
+        let sum = simplify(BoolNode { should: three.into(), minimum: 1, ..BoolNode::default() });
+        assert_eq!(sum, Node::Boost(3.0, Box::new(best(&["a", "b"]))), "three times as much, and not the sum of three");
+    }
 }

@@ -1,11 +1,14 @@
 //! The first of a segment by sort keys.
 
+use std::collections::HashSet;
+
 use statehouse_core::Result;
 use tantivy::DocId;
 use tantivy::columnar::MonotonicallyMappableToU64 as _;
 
 use super::behind::Behind;
 use super::best::Ties;
+use super::collapse::{Collapse, Groups};
 use super::found::{Found, Key};
 use super::numbers::{BLOCK, Block, Numbers};
 use super::place::{KeySource, Place, directed, place};
@@ -37,6 +40,7 @@ struct Entry {
     rest: Vec<Place>,
     id: u64,
     doc: DocId,
+    group: Option<u64>,
 }
 
 /// The first of a segment by sort keys, then by id.
@@ -52,6 +56,8 @@ pub(super) struct Sorted<'a> {
     bound: Option<(Place, u64)>,
     /// Where they begin.
     behind: Option<Behind>,
+    /// Where only the first of each group is wanted.
+    groups: Option<Groups>,
 }
 
 impl<'a> Sorted<'a> {
@@ -60,18 +66,23 @@ impl<'a> Sorted<'a> {
         segment: &'a Segment,
         (sort, after): (&'a [Sort], Option<&Cursor>),
         size: usize,
+        collapse: Option<Collapse>,
     ) -> Result<Self> {
         let keys = sort.iter().map(|sort| Ok((KeySource::open(snapshot, segment, sort)?, sort)));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let numbers = keys.first().and_then(|(source, _)| source.numbers());
         let behind = after.map(|cursor| Behind::new(segment, &keys, cursor)).transpose()?;
-        Ok(Self { ties: Ties::new(segment), keys, numbers, size, kept: Vec::new(), bound: None, behind })
+        let groups = collapse.map(|collapse| collapse.open(segment)).transpose()?;
+        Ok(Self { ties: Ties::new(segment), keys, numbers, size, kept: Vec::new(), bound: None, behind, groups })
     }
 
     /// Takes those of a block of documents that may be among the first.
     #[inline]
     pub(super) fn offer(&mut self, docs: &[DocId], scores: &[f32]) {
         let Some((source, sort)) = self.keys.first() else { return };
+        if let Some(groups) = &mut self.groups {
+            groups.look(docs);
+        }
         let mut places = [(false, 0); BLOCK];
         let places = &mut places[..docs.len()];
         if matches!(source, KeySource::Score) {
@@ -101,7 +112,8 @@ impl<'a> Sorted<'a> {
         }
         let rest =
             self.keys.iter().skip(1).map(|(source, sort)| place(source.number(doc, score, sort), sort)).collect();
-        let entry = Entry { first, rest, id: self.ties.id(doc), doc };
+        let group = self.groups.as_ref().and_then(|groups| groups.of(doc));
+        let entry = Entry { first, rest, id: self.ties.id(doc), doc, group };
         if self.behind.as_ref().is_some_and(|behind| !behind.includes(first, &entry.rest, entry.id)) {
             return;
         }
@@ -116,6 +128,12 @@ impl<'a> Sorted<'a> {
 
     /// Cuts down to what can still be among the first.
     fn cut(&mut self) {
+        if self.groups.is_some() {
+            // A group that is among the first again later is so by a document that comes before this one.
+            self.kept.sort_unstable();
+            let mut seen = HashSet::with_capacity(self.kept.len());
+            self.kept.retain(|entry| seen.insert(entry.group));
+        }
         if self.kept.len() >= self.size {
             self.kept.select_nth_unstable(self.size - 1);
             self.kept.truncate(self.size);
@@ -124,15 +142,19 @@ impl<'a> Sorted<'a> {
         }
     }
 
-    pub(super) fn found(mut self, segment: usize) -> impl Iterator<Item = Result<Found>> {
+    pub(super) fn found(mut self, segment: usize) -> Result<Vec<Found>> {
+        self.groups.as_ref().map_or(Ok(()), Groups::check)?;
         self.cut();
         let Self { keys, kept, .. } = self;
-        kept.into_iter().map(move |Entry { first, rest, id, doc }| {
+        let found = kept.into_iter().map(|Entry { first, rest, id, doc, group }| {
             let places = [first].into_iter().chain(rest);
             let keys = places.zip(&keys).map(|(place, (source, sort))| source.key(place, sort));
             let keys = keys.collect::<Result<Vec<_>>>()?;
             let score = keys.iter().find_map(|key| if let Key::Score(score) = key { Some(*score) } else { None });
-            Ok(Found::new((segment, doc, id), score, keys))
-        })
+            let mut found = Found::new((segment, doc, id), score, keys);
+            found.group = group;
+            Ok(found)
+        });
+        found.collect()
     }
 }

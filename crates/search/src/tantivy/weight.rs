@@ -12,7 +12,7 @@ use tantivy::postings::TermInfo;
 
 use super::error::map_io;
 use super::function::Function;
-use super::node::{BoolNode, FunctionNode, Node, Set, TermNode};
+use super::node::{Bag, BoolNode, FunctionNode, Node, Set, TermNode};
 use super::plan::has_norms;
 use super::scorer::{Between, Lengths};
 use super::scoring::Scoring;
@@ -78,7 +78,7 @@ pub(super) fn find(snapshot: &Snapshot, node: Node, boost: f32) -> Result<Weight
             must_not: all(must_not)?,
             minimum,
         },
-        Node::DisMax { nodes, tie_breaker } => Weight::DisMax { weights: all(nodes)?, tie_breaker },
+        Node::DisMax { nodes: Bag(nodes), tie_breaker } => Weight::DisMax { weights: all(nodes)?, tie_breaker },
         // As in OpenSearch, a boost is the query's own and not the function's.
         Node::Function(FunctionNode { node, place, function }) => {
             Weight::Function { inner: Box::new(find(snapshot, *node, boost)?), place, function }

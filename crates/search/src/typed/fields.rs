@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     Decay, ExactFirstQuery, ExistsQuery, Facet, FieldBoost, FieldValue, FieldValueFactor, FuzzyQuery, Highlight,
     Histogram, MatchPrefixQuery, MatchQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery, Query, RangeFacet,
-    RangeQuery, Sort, TermQuery, TermsQuery, WildcardQuery,
+    RangeQuery, Sort, Suggest, TermQuery, TermsQuery, WildcardQuery,
 };
 
 /// A text field of a [`Document`](crate::Document): the queries that it takes.
@@ -45,6 +45,11 @@ impl TextField {
     /// What the user typed, misspelt or unfinished, exact words first, as [`Query::exact_first`].
     pub fn exact_first(&self, text: impl Into<String>) -> ExactFirstQuery {
         Query::exact_first(Arc::clone(&self.0), text)
+    }
+
+    /// What may have been meant by the words of a text, for [`Index::suggest`](crate::Index::suggest).
+    pub fn suggest(&self, text: impl Into<String>) -> Suggest {
+        Suggest::new(Arc::clone(&self.0), text)
     }
 
     /// The same with the last word as a prefix, as [`Query::matches_prefix`].
@@ -125,6 +130,47 @@ impl<V: FieldValue> From<ValueField<V>> for Facet {
         Self::field(field.name)
     }
 }
+
+/// A field that hits can be [collapsed](crate::Search::collapse) by: of keywords or numbers, and not of truth values or dates.
+///
+/// ```compile_fail
+/// use statehouse_search::{CollapseField, ValueField};
+///
+/// fn by(field: impl CollapseField) {}
+/// by(ValueField::<bool>::new("leaf"));
+/// ```
+pub trait CollapseField: sealed::Sealed {
+    /// What it is called.
+    fn into_name(self) -> Arc<str>;
+}
+
+mod sealed {
+    /// Keeps others from saying that a field is what it is not.
+    #[expect(unnameable_types, reason = "that is what it is for")]
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for KeywordField {}
+
+impl CollapseField for KeywordField {
+    fn into_name(self) -> Arc<str> {
+        self.0
+    }
+}
+
+macro_rules! collapse_field {
+    ($($number:ty),*) => {$(
+        impl sealed::Sealed for ValueField<$number> {}
+
+        impl CollapseField for ValueField<$number> {
+            fn into_name(self) -> Arc<str> {
+                self.name
+            }
+        }
+    )*};
+}
+
+collapse_field!(i64, i32, u64, u32, f64);
 
 impl KeywordField {
     /// The field of this name.

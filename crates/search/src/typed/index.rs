@@ -9,8 +9,8 @@ use statehouse_core::{Error, ErrorKind, Fence, Guarded, RaiseOptions, Result};
 use super::document::read;
 use super::{Search, Write};
 use crate::{
-    Document, DocumentId, FieldKind, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt as _, Unversioned,
-    Value,
+    Document, DocumentId, FieldKind, Operation, Query, Record, Schema, SearchIndex, SearchIndexExt as _, Suggest,
+    Suggestions, Unversioned, Value,
 };
 
 /// An index of documents of one type, over any backend. Clones share it.
@@ -88,6 +88,15 @@ impl<D: Document> Index<D> {
     pub async fn count(&self, query: impl Into<Query> + Send) -> Result<u64> {
         let query = query.into();
         self.index.count(&query).await
+    }
+
+    /// What may have been meant by the words of a text: see [`Suggest`], which
+    /// [`TextField::suggest`](crate::TextField::suggest) makes.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub async fn suggest(&self, suggest: &Suggest) -> Result<Suggestions> {
+        self.index.suggest(suggest).await
     }
 
     /// Makes every acknowledged write visible to searches that start after it returns.

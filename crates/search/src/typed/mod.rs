@@ -9,7 +9,7 @@ mod search;
 mod write;
 
 pub use document::{Document, FieldValue, FieldValues, Millis, Unversioned};
-pub use fields::{KeywordField, TextField, ValueField, ValueRanges};
+pub use fields::{CollapseField, KeywordField, TextField, ValueField, ValueRanges};
 pub use found::Found;
 pub use hits::DocumentHits;
 pub use index::Index;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use statehouse_core::Result;
 
+use super::fields::CollapseField;
 use super::found::Found;
 use super::hits::DocumentHits;
 use crate::cursor::Cursor;
@@ -54,6 +55,8 @@ use crate::{
 /// assert_eq!((second.total, second.hits.len()), (2, 1));
 /// assert_eq!(second.hits[0].highlight(Concept::title())[0].to_html("<b>", "</b>"), "Second <b>heart</b> attack");
 /// assert_eq!(second.facet(Concept::chapter())[0].count, 2);
+/// let of_each_chapter = concepts.query(Query::all()).collapse(Concept::chapter()).await?;
+/// assert_eq!((of_each_chapter.total, of_each_chapter.hits.len()), (2, 1));
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -138,6 +141,13 @@ impl<'i, D: Document> Search<'i, D> {
         self
     }
 
+    /// Of the hits with the same value of this field only the first, as [`SearchRequest::with_collapse`]: a sortable one of
+    /// keywords or numbers.
+    pub fn collapse(mut self, field: impl CollapseField) -> Self {
+        self.request = self.request.with_collapse(field.into_name());
+        self
+    }
+
     /// Sets how long it may take, in place of the backend's own limit.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
@@ -148,7 +158,8 @@ impl<'i, D: Document> Search<'i, D> {
     /// nothing here; the deadline is that of each page.
     ///
     /// # Errors
-    /// What the backend says; `InvalidInput` with [`skip`](Self::skip), or if something is counted.
+    /// What the backend says; `InvalidInput` with [`skip`](Self::skip), or if something is counted; `Unsupported` with
+    /// [`collapse`](Self::collapse).
     pub async fn hits(self) -> Result<DocumentHits<D>> {
         self.hits_with(HitsOptions::default()).await
     }

@@ -1,5 +1,7 @@
 //! The backends against real servers.
 
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod changed;
 #[cfg(feature = "tantivy")]
 mod embedded;
 #[cfg(feature = "opensearch")]

@@ -142,6 +142,8 @@ macro_rules! session_conformance {
             of_logins_among_a_revocation_none_stands_that_began_before [$crate::capability::PRINCIPALS];
             of_64_parallel_logins_with_a_limit_of_one_one_is_left [$crate::capability::PRINCIPALS];
             the_oldest_makes_room_or_the_next_is_refused_and_what_has_ended_does_not_count [$crate::capability::PRINCIPALS];
+            what_is_over_by_a_limits_timeouts_does_not_count_and_ends [$crate::capability::PRINCIPALS];
+            what_is_over_ends_where_it_is_in_the_way_of_a_login_that_is_made [$crate::capability::PRINCIPALS];
             whoever_is_remembered_is_listed_and_counted_for_as_long [$crate::capability::PRINCIPALS];
             a_login_that_is_not_made_ends_no_other_session [$crate::capability::PRINCIPALS];
             what_is_revoked_is_remembered_as_a_deletion [$crate::capability::PRINCIPALS];

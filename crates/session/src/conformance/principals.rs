@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use statehouse_core::conformance::race;
+use statehouse_core::conformance::{race, rounds};
 use statehouse_core::{ErrorKind, Result};
 use tokio::task::JoinSet;
 
@@ -10,7 +10,7 @@ use super::kit::{Fixture, IDLE, ROUNDS, SessionBackend, is_absent, is_gone_for_w
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::capability::PRINCIPALS;
 use crate::outcome::{Deleted, Loaded, Saved, Touched};
-use crate::record::{Authority, Delta, Limit, Principal, Revoke, Rotate, Rotation, Snapshot};
+use crate::record::{Authority, Delta, Limit, Principal, Revoke, Rotate, Rotation, Snapshot, Timeouts};
 use crate::token::{SessionKey, Token};
 
 /// One whom no other case knows.
@@ -202,7 +202,7 @@ pub(super) async fn a_login_that_began_before_a_revocation_does_not_stand(backen
 
 pub(super) async fn of_logins_among_a_revocation_none_stands_that_began_before(backend: &impl SessionBackend) {
     let store = backend.service().await;
-    for round in 0..ROUNDS / 4 {
+    for round in 0..rounds(ROUNDS / 4, 1_000) {
         let who = somebody();
         let begun = store.epoch(&who).await.expect("an epoch");
         let keys = race(|number| {
@@ -231,10 +231,13 @@ const LOGINS: usize = 64;
 
 pub(super) async fn of_64_parallel_logins_with_a_limit_of_one_one_is_left(backend: &impl SessionBackend) {
     let store = backend.service().await;
-    for (round, limit) in (0..4).flat_map(|round| [(round, Limit::reject(1)), (round, Limit::evict_oldest(1))]) {
+    for (round, limit) in
+        (0..rounds(4, 100)).flat_map(|round| [(round, Limit::reject(1)), (round, Limit::evict_oldest(1))])
+    {
         let (who, mut logins) = (somebody(), JoinSet::new());
         for _ in 0..LOGINS {
-            let (store, mut fixture) = (Arc::clone(&store), Fixture::new(backend.step()));
+            // None expires while a busy machine is at it.
+            let (store, mut fixture) = (Arc::clone(&store), Fixture::new(60 * backend.step()));
             (fixture.new.principal, fixture.new.limit) = (Some(who.clone()), Some(limit));
             logins.spawn(async move { (fixture.key(), store.create(&fixture.key(), &fixture.new).await) });
         }
@@ -322,6 +325,61 @@ pub(super) async fn a_login_that_is_not_made_ends_no_other_session(backend: &imp
         let refused = store.create(&taken.key(), &taken.new).await.expect_err("it is remembered");
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{limit:?}: {refused}");
         assert_eq!(listed(&*store, &who).await, theirs, "{limit:?}");
+    }
+}
+
+pub(super) async fn what_is_over_by_a_limits_timeouts_does_not_count_and_ends(backend: &impl SessionBackend) {
+    let (store, step) = (backend.service().await, backend.step());
+    let (idle, absolute) =
+        (Timeouts::new(5 * step, 30 * step, 30 * step), Timeouts::new(10 * step, 5 * step, 30 * step));
+    for timeouts in [idle, absolute] {
+        let who = somebody();
+        let stale = logged_in(backend, &who).await.key();
+        backend.pass_time(5 * step).await;
+        let (next, created) = log_in(backend, &who, 0, Some(Limit::reject(1).with_timeouts(timeouts))).await;
+        created.expect("nothing is in its way");
+        assert!(is_absent(&*store, &stale).await, "{timeouts:?}");
+        assert_eq!(listed(&*store, &who).await, [next.key()], "{timeouts:?}");
+    }
+    // The oldest is used, and so it is another that ends.
+    let who = somebody();
+    let [used, stale] = [logged_in(backend, &who).await.key(), logged_in(backend, &who).await.key()];
+    backend.pass_time(5 * step).await;
+    assert_eq!(store.touch(&used).await.expect("an answer"), Touched::Slid);
+    let (next, created) = log_in(backend, &who, 0, Some(Limit::evict_oldest(2).with_timeouts(idle))).await;
+    created.expect("there is room");
+    assert!(is_absent(&*store, &stale).await);
+    assert_eq!(listed(&*store, &who).await, sorted([used, next.key()]));
+}
+
+pub(super) async fn what_is_over_ends_where_it_is_in_the_way_of_a_login_that_is_made(backend: &impl SessionBackend) {
+    let (store, step) = (backend.service().await, backend.step());
+    for limit in [Limit::reject(1), Limit::evict_oldest(1)] {
+        let limit = limit.with_timeouts(Timeouts::new(5 * step, 30 * step, 30 * step));
+        let (who, other) = (somebody(), somebody());
+        let own = logged_in(backend, &who).await;
+        let (stale, of_other) = (logged_in(backend, &who).await.key(), logged_in(backend, &other).await.key());
+        let base = loaded(&*store, &own.key()).await;
+        backend.pass_time(5 * step).await;
+        // Not made.
+        let (mut taken, anonymous) = Fixture::create(backend).await;
+        (taken.new.principal, taken.new.limit) = (Some(who.clone()), Some(limit));
+        let refused = store.create(&taken.key(), &taken.new).await.expect_err("it is taken");
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{limit:?}: {refused}");
+        ok(store.save(&anonymous, Authority::Application, &set("a", 1)).await.expect("an answer"));
+        let late = outcome(&*store, &anonymous, Authority::Application, &who, limit).await;
+        assert!(matches!(late, Saved::Conflict(_)), "{limit:?}: {late:?}");
+        assert_eq!(listed(&*store, &who).await, sorted([own.key(), stale]), "{limit:?}");
+        // Not in the way.
+        let roomy = Limit { max: 2, ..limit };
+        let (next, created) = log_in(backend, &other, 0, Some(roomy)).await;
+        created.expect("there is room");
+        assert_eq!(listed(&*store, &other).await, sorted([of_other, next.key()]), "{limit:?}");
+        // In the way of a login in a session that would itself be over.
+        let made = outcome(&*store, &base, Authority::Application, &who, limit).await;
+        assert!(matches!(made, Saved::Applied(_)), "{limit:?}: {made:?}");
+        assert_eq!(listed(&*store, &who).await, [own.key()], "{limit:?}");
+        assert!(is_absent(&*store, &stale).await, "{limit:?}");
     }
 }
 

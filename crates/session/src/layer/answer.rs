@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use statehouse_core::{Error, ErrorKind};
 
-use crate::session::Outage;
+use crate::session::{Closed, Outage};
 
 /// The head of the answer to a request that failed with an error of its session, without the error's words.
 ///
@@ -17,7 +17,7 @@ use crate::session::Outage;
 /// | 401 | `Unauthenticated`: nobody is logged in, or not recently enough; not that of a store, which is 503 |
 /// | 409 | `Conflict`, `AlreadyExists`: another request was faster, or a login is one too many |
 /// | 413 | `TooLarge` |
-/// | 503 | the store could not be reached or refused its work, with `Retry-After` where that will help |
+/// | 503 | the store could not be reached or refused its work, with `Retry-After` where that will help; or the client had gone when the session was to be changed |
 /// | 500 | everything else, `Corrupt` among them |
 ///
 /// ```
@@ -53,6 +53,8 @@ fn is_away(error: &Error) -> bool {
 pub(super) fn status_of(error: &Error) -> StatusCode {
     use ErrorKind as Kind;
     match error.kind() {
+        // To be sent again: whoever answers a request once does not keep that.
+        Kind::InvalidInput if Closed::is_source_of(error) => StatusCode::SERVICE_UNAVAILABLE,
         Kind::InvalidInput => StatusCode::BAD_REQUEST,
         Kind::Unauthenticated if error.backend().is_none() => StatusCode::UNAUTHORIZED,
         Kind::AlreadyExists | Kind::Conflict => StatusCode::CONFLICT,

@@ -234,6 +234,8 @@ impl Settings {
         if is_right {
             return Ok(Request::from_parts(parts, body));
         }
+        // Whether the token is right is not known.
+        session.refuse_unknown_token().map_err(|error| error_response(&error))?;
         session.csrf_refused();
         let mut refused = bare(StatusCode::FORBIDDEN);
         refused.extensions_mut().insert(CsrfRefused);

@@ -45,6 +45,15 @@ impl<S: Send + Sync, M: 'static> FromRequestParts<S> for SessionOf<M> {
     }
 }
 
+/// None where no layer with this mark is around.
+impl<S: Send + Sync, M: 'static> OptionalFromRequestParts<S> for SessionOf<M> {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get().cloned())
+    }
+}
+
 /// An error of a session, as the answer of a handler: see [`error_response`].
 ///
 /// ```
@@ -134,7 +143,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let nobody = || Error::new(ErrorKind::Unauthenticated, "nobody is logged in").into();
-        session(parts)?.principal().await?.ok_or_else(nobody)
+        session(parts)?.known_principal().await?.ok_or_else(nobody)
     }
 }
 

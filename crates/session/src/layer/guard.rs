@@ -152,7 +152,7 @@ impl Settings {
 }
 
 async fn allows(session: &Session, fresh_within: Option<Duration>) -> Result<bool> {
-    let Some(age) = fresh_within else { return Ok(session.principal().await?.is_some()) };
+    let Some(age) = fresh_within else { return Ok(session.known_principal().await?.is_some()) };
     match session.require_fresh(age).await {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Unauthenticated && error.backend().is_none() => Ok(false),

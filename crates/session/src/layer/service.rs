@@ -11,7 +11,7 @@ use super::body::SessionBody;
 use super::which::Which;
 use crate::api::SessionStore;
 use crate::config::{OutagePolicy, ServerErrorPolicy, SessionConfig};
-use crate::session::{Session, Sessions};
+use crate::session::{Outage, Session, Sessions};
 
 /// Gives every request of a tower service its [`Session`], in the request's extensions, and commits it before the
 /// response head is sent.
@@ -23,7 +23,10 @@ use crate::session::{Session, Sessions};
 ///   cannot be saved for another reason, the response is 409 (conflict by policy), 413 (attributes were left out,
 ///   because the session would be too large; all else was saved) or what else [`error_response`](crate::error_response) says of it. The
 ///   body of such a response is empty.
-/// - If the inner service fails instead of answering, nothing is committed.
+/// - If the inner service fails instead of answering, nothing is committed; nor if its client goes before it has answered. Where a
+///   handler goes on without its client, in a task of its own or because another layer sees to that, it reads the session, changes it
+///   no more, and what it has changed before is saved by a [commit](Session::commit) of its own, and else not: see
+///   [who outlives the client](Session#who-outlives-the-client).
 /// - A response is marked as private and as varying by cookie if the session was read or written, and so that caches
 ///   do not store the cookie if it sets one.
 #[derive(Clone, Debug)]
@@ -46,7 +49,10 @@ impl SessionLayer {
     }
 
     /// One of several layers around one service: its session is found as [`SessionOf<M>`](crate::SessionOf), not as [`Session`]. Each
-    /// needs a cookie of its own name, and if they share a store, it may be the same.
+    /// needs a cookie of its own name, in which its tokens open their sessions and in no other, so that no visitor becomes an operator by
+    /// sending theirs in the other cookie. In one store the devices and limits of principals of the same name are the same: give
+    /// each layer a store, or a [namespace](statehouse_core::Namespace) of one, of its own, or principals of names that differ. What opens its sessions beside the layer does
+    /// so by [`sessions`](Self::sessions).
     ///
     /// ```
     /// # use statehouse_session::{CookieConfig, MemorySessionStore, Session, SessionConfig, SessionLayer, SessionOf};
@@ -64,9 +70,8 @@ impl SessionLayer {
     /// # Ok::<(), statehouse_core::Error>(())
     /// ```
     #[must_use]
-    pub fn marked<M: 'static>(mut self) -> Self {
-        self.which = Which::marked::<M>();
-        self
+    pub fn marked<M: 'static>(self) -> Self {
+        Self { sessions: self.sessions.in_its_cookie_only(), which: Which::marked::<M>() }
     }
 
     /// The sessions that this layer opens.
@@ -115,14 +120,24 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let session = self.sessions.open(request.headers());
-        (self.which.insert)(request.extensions_mut(), session.clone());
+        let asked = Asked(self.sessions.open(request.headers()));
+        (self.which.insert)(request.extensions_mut(), asked.0.clone());
         let mut inner = statehouse_core::take_polled(&mut self.inner);
         let sessions = self.sessions.clone();
         Box::pin(async move {
-            let response = inner.call(request).await.inspect_err(|_| session.close())?;
-            Ok(conclude(&session, sessions.config(), response).await)
+            let response = inner.call(request).await?;
+            Ok(conclude(&asked.0, sessions.config(), response).await)
         })
+    }
+}
+
+/// The session of a request that waits for its response. Whatever ends that wait, an error, a panic or that the client goes, whoever
+/// goes on with the session then is told that nobody commits it.
+struct Asked(Session);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -138,7 +153,9 @@ async fn conclude<B>(session: &Session, config: &SessionConfig, response: Respon
         }
         _ => session.commit_last().await,
     };
-    let outage = session.outage().filter(|_| committed.is_err() || fails_closed);
+    // What was met before and is over does not make another failure one.
+    let failed_now = committed.as_ref().err().and_then(Outage::of);
+    let outage = session.outage().filter(|_| fails_closed).or(failed_now);
     let mut response = match (outage, committed) {
         (Some(outage), _) => unavailable(outage.retry_after).map(|()| SessionBody::empty()),
         (None, Err(error)) => failed(&error).map(|()| SessionBody::empty()),

@@ -83,6 +83,18 @@ impl Inner {
         Ok((record.with_epoch(epoch), ending))
     }
 
+    /// What a login is answered whose first try has made it. That may have come no further: what is to end for it ends now. The caller
+    /// holds the order of logins and the lock of that session.
+    pub(super) fn made_before(&self, made: Snapshot, login: Option<&Login<'_>>) -> Result<Snapshot, Failure> {
+        let is_theirs = |login: &&Login<'_>| made.record().principal() == Some(login.principal);
+        if let Some(login) = login.filter(is_theirs).filter(|login| login.limit.is_some()) {
+            let (key, theirs) = (made.record().key(), self.of(Some(login.principal)));
+            let theirs = theirs.map_err(|failure| Failure::Other(not_evicted(failure.into_error())))?;
+            self.evict(&login.still_evicts(key, theirs), key)?;
+        }
+        Ok(made)
+    }
+
     /// Ends the sessions that make room for one that is stored, whose lock the caller holds.
     pub(super) fn evict(&self, ending: &[SessionKey], held: &SessionKey) -> Result<(), Failure> {
         for oldest in ending {

@@ -35,6 +35,9 @@ pub(super) struct Folder {
     /// As disks do.
     #[cfg(test)]
     pub(super) fails_to_sync: AtomicBool,
+    /// In whose place nothing can be put.
+    #[cfg(test)]
+    pub(super) stays: Mutex<Option<SessionKey>>,
 }
 
 /// A file as found: its bytes and when the session was last used.
@@ -104,6 +107,8 @@ impl Folder {
             used: Mutex::new(used),
             #[cfg(test)]
             fails_to_sync: AtomicBool::new(false),
+            #[cfg(test)]
+            stays: Mutex::default(),
         })
     }
 
@@ -193,6 +198,10 @@ impl Folder {
 
     /// A folder that somebody has put there is the only thing that a file does not replace.
     fn replace(&self, key: &SessionKey, temp: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if self.stays.lock().is_ok_and(|stays| *stays == Some(*key)) {
+            return Err(io::Error::other("it stays where it is"));
+        }
         match fs::rename(temp, self.path(key)) {
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
                 fs::remove_dir_all(self.path(key))?;
@@ -298,7 +307,7 @@ impl Folder {
         self.root.join(shard_name(key.as_bytes()[0]))
     }
 
-    fn path(&self, key: &SessionKey) -> PathBuf {
+    pub(super) fn path(&self, key: &SessionKey) -> PathBuf {
         self.shard(key).join(&key.to_string()[2..])
     }
 }

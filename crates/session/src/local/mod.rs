@@ -253,7 +253,9 @@ impl Inner {
             let _lock = self.folder.lock(key);
             match self.find(key)? {
                 Loaded::Absent => {}
-                Loaded::Found(own) if own.record().is_as_created_by(id) => return Ok(own),
+                Loaded::Found(own) if own.record().is_as_created_by(id) => {
+                    return self.made_before(own, login.as_ref());
+                }
                 Loaded::Found(_) | Loaded::Deleted { .. } => return Err(taken().into()),
             }
             let now = self.clock.now();
@@ -289,7 +291,10 @@ impl Inner {
             let Some(current) = self.find(base.record().key())?.found() else { return Ok(Saved::Gone) };
             if !current.admits(base, authority) {
                 let verifier = change.rotation.as_ref().map(|rotation| &rotation.next);
-                return Ok(current.contest(base, authority, verifier, &options)?);
+                return match current.contest(base, authority, verifier, &options)? {
+                    Saved::Applied(made) => Ok(Saved::Applied(self.made_before(made, login.as_ref())?)),
+                    other => Ok(other),
+                };
             }
             let now = self.clock.now();
             let next = next(current.record(), now).stamped_over(current.record(), id, now);

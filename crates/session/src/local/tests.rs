@@ -7,6 +7,7 @@ use statehouse_core::{Clock as _, ErrorKind, ManualClock};
 
 use super::*;
 use crate::api::SessionStoreExt as _;
+use crate::record::{Limit, Timeouts};
 use crate::token::Token;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -364,7 +365,7 @@ async fn a_login_that_may_not_survive_a_crash_is_listed_and_makes_its_room() {
     let before = log_in(&store).await;
     let token = Token::generate().unwrap();
     let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE).with_principal(who.clone());
-    let new = new.with_limit(crate::record::Limit::evict_oldest(1));
+    let new = new.with_limit(Limit::evict_oldest(1));
     let options = CreateOptions::default().with_id(SaveId::generate().unwrap());
     let fails = &store.inner.folder.fails_to_sync;
     fails.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -376,6 +377,56 @@ async fn a_login_that_may_not_survive_a_crash_is_listed_and_makes_its_room() {
     assert_eq!(store.list(&who).await.unwrap().len(), 1);
     store.revoke(Revoke::All(&who)).await.unwrap();
     assert!(store.load(&token.key()).await.unwrap().found().is_none());
+}
+
+/// The login is made, and what is to end for it cannot end: the same login again ends that.
+#[tokio::test]
+async fn a_login_that_is_repeated_ends_what_its_first_try_could_not() {
+    let timeouts = Timeouts::new(5 * MINUTE, 120 * MINUTE, 120 * MINUTE);
+    let limits = [Limit::evict_oldest(1), Limit::reject(1).with_timeouts(timeouts)];
+    for (limit, rotates) in limits.into_iter().flat_map(|limit| [(limit, false), (limit, true)]) {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), ManualClock::default());
+        let (store, who) = (open(folder.path(), &clock).await, somebody());
+        let before = log_in(&store).await;
+        clock.advance(5 * MINUTE);
+        let (token, id) = (Token::generate().unwrap(), SaveId::generate().unwrap());
+        let new = NewSession::new(token.verifier_hash(), 20 * MINUTE, 120 * MINUTE);
+        let base = match rotates {
+            true => Some(store.create(&token.key(), &new).await.unwrap()),
+            false => None,
+        };
+        let next = token.with_new_verifier().unwrap().verifier_hash();
+        let rotation = Rotation::login(next, who.clone()).with_limit(limit);
+        let new = new.with_principal(who.clone()).with_limit(limit);
+        let log_in = async |repeats: bool| match &base {
+            None => {
+                let options = CreateOptions::default().with_id(id);
+                store.create_with(&token.key(), &new, options).await.map(drop)
+            }
+            Some(base) => {
+                let holder = Authority::Holder(token.verifier_hash());
+                let options = SaveOptions { repeats, ..SaveOptions::default().with_id(id) };
+                store.rotate_with(base, holder, &rotation, &Delta::new(), options).await.map(drop)
+            }
+        };
+        let stays = &store.inner.folder.stays;
+        *stays.lock().unwrap() = Some(before);
+        let doubt = log_in(false).await.unwrap_err();
+        assert_eq!(doubt.kind(), ErrorKind::OutcomeUnknown, "{doubt}");
+        *stays.lock().unwrap() = None;
+        // What may be theirs cannot be read: the login is made all the same.
+        let unread = Token::generate().unwrap().key();
+        let file = store.inner.folder.path(&unread);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/proc/self/mem", &file).unwrap();
+        store.inner.logins.unread().insert(unread);
+        let doubt = log_in(true).await.unwrap_err();
+        assert_eq!(doubt.kind(), ErrorKind::OutcomeUnknown, "{doubt}");
+        fs::remove_file(&file).unwrap();
+        log_in(true).await.unwrap();
+        assert!(store.load(&before).await.unwrap().found().is_none(), "{limit:?}, rotates: {rotates}");
+        assert_eq!(store.list(&who).await.unwrap().len(), 1, "{limit:?}, rotates: {rotates}");
+    }
 }
 
 /// What was revoked is remembered in memory only.

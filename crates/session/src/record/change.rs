@@ -8,6 +8,7 @@ use std::time::Duration;
 use statehouse_core::{Error, Result};
 
 use super::attributes::Attributes;
+use super::limit::Limit;
 use crate::token::{SessionKey, VerifierHash};
 
 /// Who a session belongs to once somebody has logged in: the application's own name for them, for example a user id.
@@ -49,60 +50,6 @@ impl Display for Principal {
 impl fmt::Debug for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Principal([redacted])")
-    }
-}
-
-/// How many sessions a principal may have at a time, and what becomes of a login that is one too many.
-///
-/// ```
-/// use statehouse_session::{Limit, SessionConfig};
-///
-/// let config = SessionConfig::builder().limit(Limit::evict_oldest(5)).build()?;
-/// # let _ = config;
-/// # Ok::<(), statehouse_core::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limit {
-    /// How many. At least 1.
-    pub max: u32,
-    /// What happens to one more.
-    pub beyond: Beyond,
-}
-
-/// What happens to a login whose principal has as many sessions as there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Beyond {
-    /// It is refused with [`ErrorKind::Conflict`](statehouse_core::ErrorKind::Conflict).
-    Reject,
-    /// The session makes room that ends first by its absolute timeout. A login that is under way makes none: if there are
-    /// only such, the next one is refused.
-    EvictOldest,
-}
-
-impl Limit {
-    /// So many, and another login is refused.
-    #[must_use]
-    pub const fn reject(max: u32) -> Self {
-        Self { max, beyond: Beyond::Reject }
-    }
-
-    /// So many, and for another login the oldest ends.
-    #[must_use]
-    pub const fn evict_oldest(max: u32) -> Self {
-        Self { max, beyond: Beyond::EvictOldest }
-    }
-
-    /// Checks the number. Every backend calls it before a login.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for zero.
-    pub fn check(self) -> Result<()> {
-        if self.max == 0 {
-            return Err(Error::invalid_input("a principal may have at least one session"));
-        }
-        Ok(())
     }
 }
 

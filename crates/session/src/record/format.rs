@@ -26,8 +26,8 @@
 //!
 //! Fields of other tags, from later versions, are kept byte for byte and written back after the known ones.
 //!
-//! In the place of a session whose deletion is remembered stands a tombstone of 15 bytes: `deleted`, and when it was, in
-//! microseconds since 1970 (8).
+//! In the place of a session whose deletion is remembered stands a tombstone of 15 or 23 bytes: `deleted`, when it was, in
+//! microseconds since 1970 (8), and in Redis by which deletion, in bytes that nobody else draws (8).
 
 use std::ops::Range;
 use std::time::Duration;
@@ -71,8 +71,8 @@ pub(crate) fn tombstone(at: Timestamp) -> [u8; 15] {
 /// When the session was deleted in whose place this stands, if it is a tombstone.
 #[cfg(any(unix, feature = "redis", test))]
 pub(crate) fn deleted_at(bytes: &[u8]) -> Option<Timestamp> {
-    let at: [u8; 8] = bytes.strip_prefix(TOMBSTONE)?.try_into().ok()?;
-    Some(Timestamp::from_micros(u64::from_le_bytes(at)))
+    let (at, by) = bytes.strip_prefix(TOMBSTONE)?.split_first_chunk()?;
+    matches!(by.len(), 0 | 8).then(|| Timestamp::from_micros(u64::from_le_bytes(*at)))
 }
 
 /// The length of the fixed part.

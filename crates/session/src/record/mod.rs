@@ -6,6 +6,7 @@ mod change;
 mod delta;
 mod ends;
 mod format;
+mod limit;
 mod saves;
 mod snapshot;
 mod stored;
@@ -13,7 +14,7 @@ mod stored;
 pub use self::attribute::{Attribute, AttributeName};
 pub(crate) use self::attribute::{entry_size, short_type_name};
 pub use self::attributes::{Attributes, AttributesIter};
-pub use self::change::{Authority, Beyond, Limit, NewSession, Persistence, Principal, Revoke, Rotate, Rotation};
+pub use self::change::{Authority, NewSession, Persistence, Principal, Revoke, Rotate, Rotation};
 pub use self::delta::Delta;
 #[cfg(feature = "redis")]
 pub(crate) use self::format::TOMBSTONE;
@@ -21,6 +22,7 @@ pub(crate) use self::format::TOMBSTONE;
 pub(crate) use self::format::deleted_at;
 #[cfg(any(unix, test))]
 pub(crate) use self::format::tombstone;
+pub use self::limit::{Beyond, Limit, Timeouts};
 pub use self::saves::SaveId;
 #[cfg(feature = "sealed")]
 pub(crate) use self::snapshot::Sealed;

@@ -184,7 +184,13 @@ fn a_tombstone_has_the_time_of_the_deletion() {
     let bytes = tombstone(NOW);
     assert_eq!(bytes, *b"deleted\xed\x87\xfa\x03\xbf\x60\x06\0");
     assert_eq!(deleted_at(&bytes), Some(NOW));
-    for other in [&b"deleted"[..], b"deleted\0\0\0\0\0\0\0", b"SH", b""] {
+    assert_eq!(
+        deleted_at(b"deleted\xed\x87\xfa\x03\xbf\x60\x06\0\x01\x02\x03\x04\x05\x06\x07\x08"),
+        Some(NOW),
+        "in Redis"
+    );
+    let long = [&bytes[..], &[0; 9]].concat();
+    for other in [&b"deleted"[..], b"deleted\0\0\0\0\0\0\0", &long, &long[..16], &long[..22], b"SH", b""] {
         assert_eq!(deleted_at(other), None);
     }
 }

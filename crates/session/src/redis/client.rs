@@ -18,7 +18,7 @@ use crate::operation::Operations;
 use crate::options::{CreateOptions, DeleteOptions, SaveOptions};
 use crate::outcome::{Deleted, Loaded, REMEMBERED, Saved, Touched};
 use crate::record::{Authority, NewSession, Record, SaveId, Snapshot, TOMBSTONE, deleted_at};
-use crate::token::{SessionKey, VerifierHash};
+use crate::token::{SessionKey, VerifierHash, random};
 
 pub(super) const OPERATION: Operations = Operations::of("redis");
 
@@ -33,6 +33,9 @@ static TOUCH: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/t
 static DELETE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
 static DELETE_FENCED: LazyLock<RedisScript> =
     script!(REFUSE_STALE_TO_DELETE, ENVELOPE_STAMP, LAST_EPOCH, "lua/delete.lua");
+
+/// What a repeated deletion answers that finds nothing, not even what the first would have left where there is room.
+const LEFT_NOTHING: u8 = 4;
 
 const LAST_EPOCH: &str = include_str!("lua/last_epoch.lua");
 
@@ -319,11 +322,10 @@ impl Wire {
         let (call, whose) = call_known(script, self.key(key), known);
         let call = if let Some(index) = index { call.key(index) } else { call };
         let call = call.arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
-        let call = call.arg(principal).arg(epoch).arg(whose).arg(member).deadline();
-        let call = self.fenced(call, options.fence.as_ref())?;
-        let answer: (u8, Vec<u8>, u64) =
-            call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
-        let (deleted, principal, epoch) = answer;
+        let call = call.arg(principal).arg(epoch).arg(whose).arg(member).arg(&random::<8>()?[..]);
+        let fence = options.fence.as_ref();
+        let (first, again) = (self.fenced(call.clone().arg("").deadline(), fence)?, call.arg(1).deadline());
+        let (deleted, principal, epoch) = self.send_delete(&first, self.fenced(again, fence)?, options).await?;
         match deleted {
             1 => self.full.store(false, Ordering::Relaxed),
             3 => self.note_full(OPERATION.delete),
@@ -336,6 +338,26 @@ impl Wire {
             _ => return Err(unexpected_answer()),
         };
         Ok((deleted, Owner::read(&principal, epoch)))
+    }
+
+    /// If the answer is lost it is repeated, and knows what the first try has deleted.
+    async fn send_delete(
+        &self,
+        first: &ScriptCall<'_>,
+        again: ScriptCall<'_>,
+        options: &DeleteOptions,
+    ) -> Result<(u8, Vec<u8>, u64)> {
+        let deadline = Deadline::of(options.deadline);
+        match first.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+                let left = deadline.left();
+                let again: Result<(u8, _, _)> =
+                    Box::pin(again.run(&self.redis.within(left), Idempotence::Idempotent)).await;
+                // Whatever that fails with, the first may have been made; and where nothing is left, nobody knows by whom.
+                again.ok().filter(|(how, ..)| *how != LEFT_NOTHING).ok_or(error)
+            }
+            answer => answer,
+        }
     }
 
     /// Says so once, until the server has stored something again.

@@ -8,6 +8,7 @@ use super::at_once::AtOnce;
 use super::client::Created;
 use super::judged::{judge, owner_of};
 use super::principals::{AT_ONCE, Attempt, Deadline, Entered, Epochs, Known, Owner};
+use crate::lasting;
 use crate::options::{CreateOptions, SaveOptions};
 use crate::outcome::{Loaded, Saved, not_evicted, revoked, taken, too_many};
 use crate::principals::Login;
@@ -26,10 +27,11 @@ pub(super) struct Seen {
 }
 
 /// A login that may go on.
-#[derive(Clone, Copy)]
 struct Admitted {
     /// Whether another session is to end for it.
     evicts: bool,
+    /// What is over by its limit and in the way: it ends once the login is made.
+    over: Vec<SessionKey>,
 }
 
 impl RedisSessionStore {
@@ -284,18 +286,24 @@ impl RedisSessionStore {
     /// How a login may go on. Where there is a limit, the principal then has a place for it, if others end once it is made.
     async fn admit(&self, login: Attempt<'_>) -> Result<Admitted> {
         let (key, Login { principal, epoch, limit }) = (login.key, login.login);
-        let Some(limit) = limit else { return Ok(Admitted { evicts: false }) };
+        let Some(limit) = limit else { return Ok(Admitted { evicts: false, over: Vec::new() }) };
+        let mut over = Vec::new();
         // What is in the way may have ended, which the index is not told; so it is looked at before anything else gives way.
         for evicts in [false, true] {
-            match self.principals.enter((principal, key), epoch, limit, evicts, login.left()).await? {
+            match self.principals.enter((principal, key), epoch, (limit, evicts), &over, login.left()).await? {
                 Entered::Revoked => return Err(revoked()),
-                Entered::In => return Ok(Admitted { evicts }),
+                Entered::In => return Ok(Admitted { evicts, over }),
                 Entered::Full(_) if evicts => break,
-                Entered::Full(others) => {
+                Entered::Full(mut others) => {
+                    others.retain(|other| other != key);
                     let Seen { live, .. } = self.see(principal, &others, login.deadline).await?;
                     let gone = |key: &&SessionKey| !live.iter().any(|session| session.record().key() == *key);
                     let gone: Vec<_> = others.iter().filter(gone).copied().collect();
                     self.principals.forget(principal, &gone, login.left()).await?;
+                    let is_over = |session: &&Snapshot| lasting::is_beyond(session, limit);
+                    let beyond = live.iter().filter(is_over).map(|session| *session.record().key());
+                    // Also where it is logins under way that they are too many with.
+                    over.extend(beyond.filter(|_| gone.is_empty() || live.len() >= limit.max as usize));
                 }
             }
         }
@@ -307,6 +315,8 @@ impl RedisSessionStore {
     async fn logged_in(&self, login: Attempt<'_>, admitted: Admitted, session: &Snapshot) -> Result<()> {
         let (key, principal) = (login.key, login.login.principal);
         self.met.note(key, principal);
+        // First, so that they are not those that are too many.
+        self.evict(login, &admitted.over).await?;
         let most = login.login.limit.filter(|limit| limit.beyond == Beyond::EvictOldest).map(|limit| limit.max);
         let ends = session.record().absolute_expiry();
         match self.principals.list_in((principal, key), ends, most, login.left()).await {
@@ -329,14 +339,14 @@ impl RedisSessionStore {
 
     /// Ends the sessions that make room for one that is there. Until they have, they stay in the index, so that the same login again
     /// ends them.
-    async fn evict(&self, login: Attempt<'_>, oldest: &[SessionKey]) -> Result<()> {
+    async fn evict(&self, login: Attempt<'_>, ending: &[SessionKey]) -> Result<()> {
         let principal = login.login.principal;
-        if oldest.is_empty() {
+        if ending.is_empty() {
             return Ok(());
         }
-        self.end_all(principal, oldest, ANY, login.deadline).await.map_err(not_evicted)?;
+        self.end_all(principal, ending, ANY, login.deadline).await.map_err(not_evicted)?;
         // What has ended is taken out by the next login, too, that it is in the way of.
-        let _ = self.principals.forget(principal, oldest, login.left()).await;
+        let _ = self.principals.forget(principal, ending, login.left()).await;
         Ok(())
     }
 

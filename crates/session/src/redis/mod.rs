@@ -46,6 +46,8 @@ use crate::token::{SessionKey, VerifierHash};
 /// `min-replicas-to-write` on the server bounds it where a master lives on without its replicas: it takes writes for
 /// `min-replicas-max-lag` (10 s by default) and not for ever. Where there is one replica, the price is that after a failover
 /// there is none: until another one is there, reads go on, and logins and logouts are refused as `Unavailable`.
+/// With [`wait_replicas`](statehouse_redis::RedisConfig::with_wait_replicas) what was acknowledged is on a replica, too, and stays when the
+/// master is killed; what too few have in time is [`OutcomeUnknown`](statehouse_core::ErrorKind::OutcomeUnknown), and may be there.
 ///
 /// What a client needs to know of the server's time is the server's own clock, read in the last second
 /// ([`RedisClient::query_dated`]). The idle timeout slides when a tenth of it is to be gained, by reads and by writes.

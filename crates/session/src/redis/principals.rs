@@ -254,19 +254,20 @@ impl Principals {
         Ok(Epochs::read(&found))
     }
 
-    /// Asks whether the principal may have one more session, and keeps a place for it.
+    /// Asks whether the principal may have one more session beside those that are not `over`, and keeps a place for it.
     pub(super) async fn enter(
         &self,
         (principal, key): (&Principal, &SessionKey),
         begun: u64,
-        limit: Limit,
-        evicts: bool,
+        (limit, evicts): (Limit, bool),
+        over: &[SessionKey],
         deadline: Option<Duration>,
     ) -> Result<Entered> {
         let [sessions, entering, epoch] = self.keys_of(principal);
         let call = ENTER.key(sessions).key(entering).key(epoch).arg(&key.as_bytes()[..]);
         let call = call.arg(whole_micros(UNDER_WAY)).arg(begun).arg(limit.max);
-        let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).deadline();
+        let over: Vec<u8> = over.iter().flat_map(|key| *key.as_bytes()).collect();
+        let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).arg(&over[..]).deadline();
         let answer: (u8, Vec<Vec<u8>>) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         match answer {
             (0, _) => Ok(Entered::Revoked),

@@ -10,10 +10,8 @@ use sha2::Sha256;
 use statehouse_core::{Error, ErrorKind, KeyRing, Result, Secret};
 use zeroize::Zeroizing;
 
+use super::format::{head, parts};
 use crate::token::SessionKey;
-
-/// The first byte of what is sealed.
-const FORMAT: u8 = 1;
 
 /// A code of several texts of any length, under a secret.
 pub(super) fn code(secret: &Secret, texts: &[&[u8]]) -> [u8; 32] {
@@ -48,13 +46,10 @@ impl<'a> Keys<'a> {
         &self.made[at].1
     }
 
-    /// Seals with the newest key: the format, the length of the key's id, the id, and what RFC 8452 makes of the text. All before it and
-    /// `place` are sealed with it.
+    /// Seals with the newest key: what stands before the text, and `place`, are sealed with it.
     pub(super) fn seal(&mut self, place: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
         let (id, secret) = self.ring.newest();
-        // Ids have at most 24 bytes.
-        let mut sealed = vec![FORMAT, u8::try_from(id.len()).unwrap_or(u8::MAX)];
-        sealed.extend_from_slice(id.as_bytes());
+        let mut sealed = head(id);
         let cipher = self.cipher(id, secret);
         // One nonce for all: the cipher then tells only which texts of the same key and place are equal.
         let text = cipher.encrypt(&Nonce::default(), Payload { msg: plain, aad: &beside(&sealed, place) });
@@ -86,13 +81,6 @@ fn beside(head: &[u8], place: &[u8]) -> Vec<u8> {
 /// The id of the key that something is sealed with.
 pub(super) fn key_id(sealed: &[u8]) -> Option<&[u8]> {
     parts(sealed).map(|(_, _, id)| id)
-}
-
-/// What stands before the text, the text, and the id of the key.
-fn parts(sealed: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let [FORMAT, length, ..] = *sealed else { return None };
-    let (head, text) = sealed.split_at_checked(2 + usize::from(length))?;
-    Some((head, text, &head[2..]))
 }
 
 pub(super) fn corrupt(message: impl Into<Cow<'static, str>>) -> Error {

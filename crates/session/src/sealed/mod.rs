@@ -1,7 +1,12 @@
 //! Sessions whose store can read nothing of them.
 
 mod cipher;
+mod format;
+#[cfg(test)]
+mod fuzz;
 mod sealer;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

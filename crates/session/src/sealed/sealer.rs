@@ -8,6 +8,7 @@ use bytes::Bytes;
 use statehouse_core::{CodecId, Error, KeyRing, Namespace, Result, Secret, hex};
 
 use super::cipher::{Keys, code, corrupt, key_id};
+use super::format::{self, written};
 use crate::record::{Attribute, AttributeName, Attributes, Delta, NewSession, Principal, Rotation, Sealed, Snapshot};
 use crate::token::SessionKey;
 
@@ -184,32 +185,6 @@ fn principal(who: &Attribute) -> Result<Principal> {
     text.and_then(|text| Principal::new(text).ok()).ok_or_else(|| corrupt("who is logged in is no principal"))
 }
 
-/// An attribute under its seal: the lengths of its name and of that of its type, a byte each, both names, its codec, its schema,
-/// little-endian, and its value.
-fn written(name: &AttributeName, value: &Attribute) -> Vec<u8> {
-    let (name, type_name) = (name.as_bytes(), value.type_name().as_bytes());
-    let mut plain = Vec::with_capacity(7 + name.len() + type_name.len() + value.bytes().len());
-    // Names have at most 128 bytes, those of types 64.
-    plain.extend([name.len(), type_name.len()].map(|length| u8::try_from(length).unwrap_or(u8::MAX)));
-    plain.extend_from_slice(name);
-    plain.extend_from_slice(type_name);
-    plain.push(value.codec().0);
-    plain.extend_from_slice(&value.schema().to_le_bytes());
-    plain.extend_from_slice(value.bytes());
-    plain
-}
-
 fn read(plain: &Bytes) -> Result<(AttributeName, Attribute)> {
-    parts(plain).ok_or_else(|| corrupt("what is under a seal is no attribute"))
-}
-
-fn parts(plain: &Bytes) -> Option<(AttributeName, Attribute)> {
-    let name = 2..2 + usize::from(*plain.first()?);
-    let type_name = name.end..name.end + usize::from(*plain.get(1)?);
-    let (codec, schema) = (type_name.end, type_name.end + 1..type_name.end + 5);
-    let written_as = std::str::from_utf8(plain.get(type_name)?).ok()?;
-    let numbers = u32::from_le_bytes(plain.get(schema.clone())?.try_into().ok()?);
-    let value = Attribute::new(CodecId(*plain.get(codec)?), plain.slice(schema.end..));
-    let value = value.with_schema(numbers).with_type_name(written_as);
-    Some((AttributeName::stored(plain.slice(name))?, value))
+    format::read(plain).ok_or_else(|| corrupt("what is under a seal is no attribute"))
 }

@@ -90,6 +90,10 @@ impl Session {
     /// Once begun, a commit is done even if its future is dropped, as by a timeout around it: another commit waits for
     /// it. Without a tokio runtime the other commit repeats it.
     ///
+    /// It saves what was changed whether or not there still is a client, so that a handler which may [outlive
+    /// it](Self#who-outlives-the-client) calls it before it answers. The cookie of a login, a rotation or a session that begins so reaches nobody
+    /// then: whoever logs in does so again.
+    ///
     /// # Errors
     /// The store's; [`ErrorKind::Conflict`] by policy, or when other requests were faster for twenty seconds. What was not
     /// saved stays, and another commit tries again. [`ErrorKind::TooLarge`] if attributes were left out, the largest
@@ -198,10 +202,11 @@ impl Session {
             return Ok(Done { wrote: false, dropped });
         }
         let place = if principal.is_some() { Place::Cookie } else { self.state().base.place_of_new() };
-        let (limit, template) = (config.limit, stay.begins(config, principal.is_some()));
+        let (limit, template) = (config.limit(), stay.begins(config, principal.is_some()));
         let template = NewSession { attributes: delta.set, principal, epoch, limit, ..template };
         for draw in 0..DRAWS {
-            let token = if draw == 0 { committing.token(Token::generate)? } else { Token::generate()? };
+            let generate = || Ok(Token::generate()?.in_realm(self.inner.realm.clone()));
+            let token = if draw == 0 { committing.token(generate)? } else { generate()? };
             let new = NewSession { verifier: token.verifier_hash(), ..template.clone() };
             match store.create_with(&token.key(), &new, CreateOptions::default().with_id(committing.id)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -456,7 +461,7 @@ fn rotation(
     let rotation = match why {
         Pending::Login { principal, epoch, stay, .. } => {
             let login = Rotation::login(hash, principal.clone()).with_epoch(*epoch);
-            stay.rotates(Rotation { limit: config.limit, ..login }, held, config)
+            stay.rotates(Rotation { limit: config.limit(), ..login }, held, config)
         }
         Pending::Rotate => Rotation::new(hash, Rotate::PrivilegeChange).with_idle_timeout(idle),
         Pending::Renew { grace } => Rotation::new(hash, Rotate::Renewal { grace: *grace }).with_idle_timeout(idle),

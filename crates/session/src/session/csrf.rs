@@ -44,7 +44,8 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// The store's; [`ErrorKind::TooLarge`](statehouse_core::ErrorKind::TooLarge) if the session has no room for it.
+    /// The store's, also where the request [goes on without its session](crate::OutagePolicy::Anonymous): no token would be kept.
+    /// [`ErrorKind::TooLarge`](statehouse_core::ErrorKind::TooLarge) if the session has no room for it.
     pub async fn csrf_token(&self) -> Result<Secret> {
         let session = self.clone();
         let token = Finish::new(async move { session.csrf_gated().await }).await?;
@@ -68,6 +69,11 @@ impl Session {
         Ok(self.state().csrf(self.config().on_login).and_then(read).is_some())
     }
 
+    /// An error if there is no session to ask because its store could not be reached.
+    pub(crate) fn refuse_unknown_token(&self) -> Result<()> {
+        self.state().refuse_degraded(NAME.csrf_token)
+    }
+
     /// A request without its token was refused.
     pub(crate) fn csrf_refused(&self) {
         self.inner.shared.watch.csrf_refused();
@@ -79,6 +85,8 @@ impl Session {
         let new = random()?;
         let held = {
             let state = self.open_state()?;
+            // Nobody would keep it.
+            state.refuse_degraded(NAME.csrf_token)?;
             if let Some(token) = state.csrf(self.config().on_login).and_then(read) {
                 return Ok(token);
             }

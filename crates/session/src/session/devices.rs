@@ -3,7 +3,9 @@
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::handle::{Session, Sessions, Shared};
+use super::stay;
 use crate::api::SessionStoreExt as _;
+use crate::config::SessionConfig;
 use crate::event::SessionEventKind;
 use crate::operation::NAME;
 use crate::record::{Attribute, AttributeName, Persistence, Principal, Revoke, Snapshot};
@@ -51,8 +53,10 @@ impl ListedSession {
     }
 }
 
-fn listed(sessions: &[Snapshot], current: Option<&SessionKey>) -> Vec<ListedSession> {
-    let mut listed: Vec<_> = sessions.iter().map(|session| ListedSession::new(session, current)).collect();
+/// Those that are not over by the configuration of now, whatever the store keeps.
+fn listed(sessions: &[Snapshot], config: &SessionConfig, current: Option<&SessionKey>) -> Vec<ListedSession> {
+    let live = sessions.iter().filter(|session| !stay::is_over(session, config));
+    let mut listed: Vec<_> = live.map(|session| ListedSession::new(session, current)).collect();
     listed.sort_by_key(|session| (std::cmp::Reverse(session.last_seen), session.key));
     listed
 }
@@ -80,12 +84,13 @@ impl Shared {
 }
 
 impl Sessions {
-    /// The sessions that somebody is logged in to, the one that was used last first.
+    /// The sessions that somebody is logged in to, the one that was used last first. Those are left out that are over by the timeouts of this
+    /// configuration, also while a replica with longer ones still has them: [`revoke_all`](Self::revoke_all) ends these, too.
     ///
     /// # Errors
     /// The store's; [`ErrorKind::Unsupported`] without [`PRINCIPALS`](crate::capability::PRINCIPALS).
     pub async fn list(&self, principal: &Principal) -> Result<Vec<ListedSession>> {
-        Ok(listed(&self.store().list(principal).await?, None))
+        Ok(listed(&self.store().list(principal).await?, self.config(), None))
     }
 
     /// Ends a session, if it is the principal's: for a form that says which.
@@ -124,6 +129,7 @@ impl Session {
     }
 
     /// The sessions of whoever is logged in, the one that was used last first; this one is among them once it is saved.
+    /// Left out are those that are over [by this configuration](Sessions::list).
     ///
     /// ```
     /// # use statehouse_session::{MemorySessionStore, Principal, SessionConfig, Sessions};
@@ -154,7 +160,7 @@ impl Session {
     pub async fn list(&self) -> Result<Vec<ListedSession>> {
         let (principal, current) = self.logged_in(NAME.list).await?;
         let found = self.noted(self.inner.shared.store.list(&principal).await)?;
-        Ok(listed(&found, current.as_ref()))
+        Ok(listed(&found, self.config(), current.as_ref()))
     }
 
     /// Ends another session of whoever is logged in, or this one: that is a logout without the removal of the cookie.
@@ -183,8 +189,11 @@ impl Session {
 
     async fn logged_in(&self, operation: &'static str) -> Result<(Principal, Option<SessionKey>)> {
         let principal = self.principal().await?;
-        let nobody = || Error::new(ErrorKind::Unauthenticated, "nobody is logged in").with_operation(operation);
-        Ok((principal.ok_or_else(nobody)?, self.key().await?))
+        if let Some(principal) = principal {
+            return Ok((principal, self.key().await?));
+        }
+        self.state().refuse_degraded(operation)?;
+        Err(Error::new(ErrorKind::Unauthenticated, "nobody is logged in").with_operation(operation))
     }
 
     /// So that the layer knows of an outage.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::handle::Session;
+use super::stay;
 use crate::api::SessionStoreExt as _;
 use crate::operation::NAME;
 use crate::outcome::Loaded;
+use crate::record::Snapshot;
 
 /// How often in a row the store may fail before nobody knows any more whether the session is there.
 const FAILURES: u32 = 3;
@@ -49,7 +51,8 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// The store's, once it has failed three times in a row: it is not known any more whether the session is there.
+    /// The store's, once it has failed three times in a row: it is not known any more whether the session is there; and at once if the
+    /// session could not be loaded.
     /// [`ErrorKind::Unauthenticated`] if there is no session. [`ErrorKind::InvalidInput`] if `every` is zero.
     pub async fn ended(&self, every: Duration) -> Result<()> {
         self.load().await?;
@@ -57,16 +60,18 @@ impl Session {
             let state = self.state();
             state.held().map(|held| (held.token.key(), held.snapshot.record().principal().cloned()))
         }) else {
+            self.state().refuse_degraded(NAME.ended)?;
             let message = "there is no session, or none that is saved";
             return Err(Error::new(ErrorKind::Unauthenticated, message).with_operation(NAME.ended));
         };
         if every.is_zero() {
             return Err(Error::invalid_input("the store is not asked without a pause").with_operation(NAME.ended));
         }
-        let mut failures = 0;
+        let (config, mut failures) = (self.config(), 0);
+        let is_theirs = |found: &Snapshot| found.record().principal() == principal.as_ref();
         loop {
             match self.inner.shared.store.load(&key).await {
-                Ok(Loaded::Found(found)) if found.record().principal() == principal.as_ref() => failures = 0,
+                Ok(Loaded::Found(found)) if is_theirs(&found) && !stay::is_over(&found, config) => failures = 0,
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     failures += 1;

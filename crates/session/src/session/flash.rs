@@ -39,7 +39,7 @@ impl Session {
 
     /// Takes the messages that were left, the oldest first. They are removed from the session at once, so that of two
     /// requests at the same time one shows them. Those for which a caller has stopped waiting are there for the next one, or for
-    /// the next page.
+    /// the next page; with a request that ends without a response they go, as with a response that is lost.
     ///
     /// # Errors
     /// The store's. A message that cannot be decoded is dropped.
@@ -56,13 +56,19 @@ impl Session {
         let _gate = self.inner.gate.lock().await;
         self.load_gated().await?;
         let (held, waiting) = {
-            let state = self.open_state()?;
-            let names = state.loaded_attributes(self.config().on_login).keys();
-            (state.held().cloned(), names.filter(|name| is_flash(name)).cloned().collect::<Vec<_>>())
+            let (state, policy) = (self.open_state()?, self.config().on_login);
+            let names = state.loaded_attributes(policy).keys().filter(|name| is_flash(name));
+            // What this request removes is shown to nobody.
+            let waiting = names.filter(|name| state.attribute(name, policy).is_some());
+            (state.held().cloned(), waiting.cloned().collect::<Vec<_>>())
         };
         if let Some(held) = held.filter(|_| !waiting.is_empty()) {
             let taken = self.take_stored(held, &waiting).instrument(span::of_service(NAME.take_flash)).await?;
-            self.state().taken.extend(taken);
+            let mut state = self.state();
+            // They were removed, or somebody else has logged in, while they were taken for a caller who has stopped waiting.
+            if !state.removes_messages(self.config().on_login) {
+                state.taken.extend(taken);
+            }
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Display};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ use crate::token::SessionKey;
 #[derive(Clone, Debug)]
 pub struct Sessions {
     shared: Arc<Shared>,
+    /// The cookie outside of which its tokens open nothing, where there are several layers.
+    realm: Option<Arc<String>>,
 }
 
 #[derive(Debug)]
@@ -72,17 +74,30 @@ impl Sessions {
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
         let (contention, reported) = (Contention::default(), Reported::default());
-        Self { shared: Arc::new(Shared { store: Arc::new(store), config, log_salt, contention, reported, watch }) }
+        let shared = Shared { store: Arc::new(store), config, log_salt, contention, reported, watch };
+        Self { shared: Arc::new(shared), realm: None }
+    }
+
+    /// The same, whose tokens open no session in any other cookie than its own.
+    pub(crate) fn in_its_cookie_only(self) -> Self {
+        let realm = Some(Arc::new(self.shared.config.cookie.name().to_owned()));
+        Self { realm, ..self }
     }
 
     /// The session of the request with these headers. Nothing is sent to the store before the session is used.
     #[must_use]
     pub fn open(&self, headers: &HeaderMap) -> Session {
-        let (tokens, more) = self.shared.config.cookie.tokens(headers);
+        let (mut tokens, more) = self.shared.config.cookie.tokens(headers);
+        if self.realm.is_some() {
+            for brought in &mut tokens {
+                brought.token = brought.token.in_realm(self.realm.clone());
+            }
+        }
         let has_fallback = tokens.iter().any(|brought| brought.place == Place::Fallback);
         Session {
             inner: Arc::new(Inner {
                 shared: Arc::clone(&self.shared),
+                realm: self.realm.clone(),
                 tokens,
                 more,
                 opened: Instant::now(),
@@ -114,8 +129,30 @@ impl Sessions {
 /// its session costs nothing and sets no cookie.
 ///
 /// # Errors
-/// All methods: the store's own; and [`ErrorKind::InvalidInput`] once the response has been sent, when a change could no
-/// longer be saved.
+/// All methods: the store's own. Those that change it: [`ErrorKind::InvalidInput`] too, once the response has been sent, or the
+/// client has gone before there was one, when nobody would save the change; [`error_response`](crate::error_response) answers 503.
+///
+/// # Who outlives the client
+/// When a client goes, the layer's work is dropped with it, and usually the handler is. One that goes on, because it is a task of its
+/// own or behind a layer that sees to that, still reads the session, and can change it no more. What it has changed before is not
+/// lost, and not saved by itself either: nobody else knows whether it has come to its end. So such a handler
+/// [commits](Self::commit) itself before it answers, which saves that whether or not there is a client.
+///
+/// ```
+/// # use statehouse_session::{MemorySessionStore, Session, SessionConfig, Sessions};
+/// async fn pay(session: Session) -> statehouse_core::Result<&'static str> {
+///     session.insert("paid", &true)?;
+///     // ... what takes its time, and is done whether or not somebody waits for it
+///     session.commit().await?;
+///     Ok("thank you")
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// # let session = Sessions::new(MemorySessionStore::new(), SessionConfig::default()).open(&http::HeaderMap::new());
+/// # assert_eq!(pay(session.clone()).await?, "thank you");
+/// # assert_eq!(session.get::<bool>("paid").await?, Some(true));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     pub(super) inner: Arc<Inner>,
@@ -123,6 +160,7 @@ pub struct Session {
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
+    pub(super) realm: Option<Arc<String>>,
     pub(super) tokens: Vec<Brought>,
     /// Whether the request brought more tokens than these.
     pub(super) more: bool,
@@ -374,10 +412,29 @@ impl Session {
     pub(super) fn open_state(&self) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         if state.closed {
-            return Err(Error::invalid_input("the response has been sent: the session can no longer be changed"));
+            let message = "the response has been sent, or its client has gone: the session can no longer be changed";
+            return Err(Error::invalid_input(message).with_source(Closed));
         }
         state.used = true;
         Ok(state)
+    }
+}
+
+/// That nobody would save a change any more: no fault of what the client has sent.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody commits the session of this request any more")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Closed {
+    pub(crate) fn is_source_of(error: &Error) -> bool {
+        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Self>)
     }
 }
 

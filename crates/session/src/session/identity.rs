@@ -249,15 +249,16 @@ impl Session {
         let _gate = self.inner.gate.lock().await;
         let ended = self.end().instrument(span::of_service(NAME.logout)).await;
         let ended = ended.inspect_err(|error| self.note_outage(error))?;
-        let mut state = self.open_state()?;
+        // What has ended is told, even if the client has gone in the meantime.
+        let mut state = self.state();
         let message = "nobody was logged out: another request has replaced the token of the session";
         let superseded = || Error::new(ErrorKind::Conflict, message).with_operation(NAME.logout);
         let (base, cookie, answer) = match ended {
             Ended::Over { base, cookie } => (base, cookie, Ok(())),
             Ended::Superseded => (Base::Superseded, None, Err(superseded())),
         };
-        let (outage, has_fallback) = (state.outage, state.has_fallback);
-        *state = State { base, cookie, outage, has_fallback, used: true, ..State::default() };
+        let State { outage, has_fallback, closed, .. } = *state;
+        *state = State { base, cookie, outage, has_fallback, closed, used: true, ..State::default() };
         answer.and_then(|()| self.refuse_more())
     }
 
@@ -287,15 +288,15 @@ impl Session {
 
     /// Deletes what a load would find; needs no load, save to find out why nothing could be deleted.
     async fn end(&self) -> Result<Ended> {
-        let (held, unread) = {
+        let (held, read) = {
             let state = self.open_state()?;
             state.refuse_degraded(NAME.logout)?;
             let brought = |held: &Held| Brought { token: held.token.clone(), place: held.place };
-            (state.held().map(brought), state.is_unloaded())
+            (state.held().map(brought), (!state.is_unloaded()).then(|| state.base.clone()))
         };
-        if held.is_none() && !unread {
-            let base = self.state().base.clone();
-            return Ok(self.over(&base));
+        // What is no session here may be one elsewhere: it does not open with these keys, or is over by this configuration alone.
+        if let Some(base) = read.as_ref().filter(|base| !matches!(base, Base::Held(_) | Base::Absent)) {
+            return Ok(self.over(base));
         }
         let is_other = |brought: &&Brought| held.as_ref().is_none_or(|held| held.token.key() != brought.token.key());
         let (mut removed, mut refused) = (Vec::new(), false);
@@ -314,7 +315,10 @@ impl Session {
             _ if !removed.is_empty() && !refused => {
                 Ok(Ended::Over { base: Base::Deleted, cookie: Some(CookieChange::RemoveFallback) })
             }
-            _ => Ok(self.over(&self.find(None).await?)),
+            _ => Ok(self.over(&match read {
+                Some(base) => base,
+                None => self.find(None).await?,
+            })),
         }
     }
 
@@ -335,7 +339,7 @@ impl Session {
         match base {
             Base::Superseded | Base::Replaced | Base::Held(_) => Ended::Superseded,
             Base::Gone | Base::Deleted => Ended::Over { base: Base::Deleted, cookie: None },
-            Base::Unloaded | Base::Absent | Base::Degraded => Ended::Over { base: Base::Absent, cookie: removal },
+            Base::Unloaded | Base::Absent | Base::Degraded(_) => Ended::Over { base: Base::Absent, cookie: removal },
         }
     }
 
@@ -348,6 +352,15 @@ impl Session {
         Ok(self.state().principal().cloned())
     }
 
+    /// Who is logged in, for whoever refuses nobody: that the store is away is no answer to that.
+    pub(crate) async fn known_principal(&self) -> Result<Option<Principal>> {
+        let principal = self.principal().await?;
+        if principal.is_none() {
+            self.state().refuse_degraded(NAME.load)?;
+        }
+        Ok(principal)
+    }
+
     /// Succeeds if somebody logged in within `age`, by the store's clock: for actions that need a recent password.
     ///
     /// # Errors
@@ -358,6 +371,7 @@ impl Session {
         if self.state().login_age().is_some_and(|passed| passed <= age) {
             return Ok(());
         }
+        self.state().refuse_degraded(NAME.require_fresh)?;
         let message = "the login is not recent enough for this: log in again";
         Err(Error::new(ErrorKind::Unauthenticated, message).with_operation(NAME.require_fresh))
     }

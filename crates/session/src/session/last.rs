@@ -28,18 +28,10 @@ impl Session {
         state.closed = true;
     }
 
-    /// Refuses changes once those are made that are under way: nobody would save them.
+    /// Refuses changes from here on: nobody would save them. What is under way comes to its end, and whoever goes on may still
+    /// [commit](Self::commit) what was changed before.
     pub(crate) fn close(&self) {
-        if let Ok(_gate) = self.inner.gate.try_lock() {
-            self.state().closed = true;
-            return;
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let session = self.clone();
-        runtime.spawn(async move {
-            let _gate = session.inner.gate.lock().await;
-            session.state().closed = true;
-        });
+        self.state().closed = true;
     }
 
     /// Closes it if there is nothing to commit.

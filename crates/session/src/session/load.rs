@@ -73,7 +73,7 @@ impl Session {
         self.note_outage(&error);
         if self.config().on_outage == OutagePolicy::Anonymous {
             tracing::debug!(name: "session.without", kind = %error.kind(), "going on without a session: its store cannot be reached");
-            return Ok(Base::Degraded);
+            return Ok(Base::Degraded(error));
         }
         self.state().failed_load = Some((Instant::now(), error.clone()));
         Err(error)

@@ -22,6 +22,7 @@ mod work;
 pub(crate) use self::contention::{Contention, Race};
 pub use self::devices::ListedSession;
 pub use self::flash::Flash;
+pub(crate) use self::handle::Closed;
 pub use self::handle::{Session, Sessions};
 pub(crate) use self::state::Outage;
 

@@ -30,6 +30,7 @@ pub(super) struct State {
     pub(super) taken: Vec<Attribute>,
     /// Whom this request has logged in.
     pub(super) logged_in: Option<Principal>,
+    /// Whether the response has been sent, or its client has gone: nobody would save a change.
     pub(super) closed: bool,
     /// Whether the session was read or written, so that the response is for this browser alone.
     pub(super) used: bool,
@@ -55,8 +56,8 @@ pub(super) enum Base {
     /// The session was deleted a moment before this request arrived. The browser still has its cookie, or it had when it
     /// sent the request.
     Deleted,
-    /// The store could not be reached, and the configuration says to go on.
-    Degraded,
+    /// The store could not be reached, for this reason, and the configuration says to go on.
+    Degraded(Error),
     Held(Held),
 }
 
@@ -105,7 +106,7 @@ pub(crate) struct Outage {
 
 impl Outage {
     /// What a store's error says about the store, as opposed to the call or the session.
-    pub(super) fn of(error: &Error) -> Option<Self> {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
         match error.kind() {
             ErrorKind::AlreadyExists
             | ErrorKind::Conflict
@@ -174,11 +175,9 @@ impl State {
     }
 
     pub(super) fn refuse_degraded(&self, operation: &'static str) -> Result<()> {
-        if matches!(self.base, Base::Degraded) {
-            let message = "the session store cannot be reached";
-            return Err(Error::new(ErrorKind::Unavailable, message).with_operation(operation));
-        }
-        Ok(())
+        let Base::Degraded(why) = &self.base else { return Ok(()) };
+        let error = Error::new(ErrorKind::Unavailable, "the session store cannot be reached").with_operation(operation);
+        Err(error.with_retry(why.retry()).with_source(why.clone()))
     }
 
     /// Whether the fallback cookie that the request brought is of no use any more. Says so once.
@@ -222,13 +221,20 @@ impl State {
 
     /// The attribute without the changes that no commit has begun to make.
     pub(super) fn attribute_below(&self, name: &AttributeName, policy: LoginPolicy) -> Option<&Attribute> {
-        match self.begun() {
+        match self.begun_below(policy) {
             Some(work) if work.overrides(name) => work.delta.set.get(name),
             _ => {
                 let found = self.loaded_attributes(policy).get(name)?;
                 (!self.has_ended(found)).then_some(found)
             }
         }
+    }
+
+    /// The work of a commit that has begun, unless a login since removes what that sets.
+    fn begun_below(&self, policy: LoginPolicy) -> Option<&Work> {
+        let begun = self.begun()?;
+        let principal = begun.principal().or_else(|| self.stored_principal());
+        (!self.work.removes(principal, policy)).then_some(begun)
     }
 
     /// Whether an attribute that was loaded has ended since.
@@ -241,15 +247,16 @@ impl State {
         let name = AttributeName::reserved(CSRF);
         let (work, begun) = (&self.work, self.begun());
         match (work.replaces_csrf(), begun.is_some_and(Work::replaces_csrf)) {
-            (true, _) => work.delta.set.get(&name),
-            (false, true) => work.delta.set.get(&name).or_else(|| begun?.delta.set.get(&name)),
+            (false, true) if !work.overrides(&name) => begun?.delta.set.get(&name),
+            (true, _) | (false, true) => work.delta.set.get(&name),
             (false, false) => self.attribute(&name, policy),
         }
     }
 
-    /// Whether it is to be another one with the next commit.
+    /// Whether the one that is stored is replaced, or removed, by the next commit.
     pub(super) fn replaces_csrf(&self) -> bool {
-        self.work.replaces_csrf() || self.begun().is_some_and(Work::replaces_csrf)
+        let mut works = self.begun().into_iter().chain([&self.work]);
+        works.any(|work| work.replaces_csrf() || work.delta.clear)
     }
 
     /// What the attributes take up with this request's changes. Added up once, and then kept up to date.
@@ -258,7 +265,7 @@ impl State {
             return weight;
         }
         let mut weight = self.weight_of_loaded(policy);
-        let committing = self.begun().into_iter().flat_map(|work| &work.delta.set);
+        let committing = self.begun_below(policy).into_iter().flat_map(|work| &work.delta.set);
         for (name, value) in committing.filter(|(name, _)| !self.work.overrides(name)).chain(&self.work.delta.set) {
             weight.add(name, value);
         }
@@ -315,8 +322,16 @@ impl State {
         self.weight = Some(weight);
     }
 
+    /// Whether messages that were stored for the session are for nobody any more.
+    pub(super) fn removes_messages(&self, policy: LoginPolicy) -> bool {
+        let before = self.stored_principal();
+        let mut works = self.begun().into_iter().chain([&self.work]);
+        works.any(|work| work.delta.clear || work.removes(before, policy))
+    }
+
     pub(super) fn clear(&mut self) {
         self.work.clear();
+        self.taken.clear();
         self.weight = None;
     }
 
@@ -336,6 +351,7 @@ impl State {
         self.work.pending = Some(Pending::Login { principal: principal.clone(), epoch, stay, wipe: earlier || other });
         if self.work.removes(self.stored_principal(), policy) {
             self.work.discard_updates();
+            self.taken.clear();
         }
         self.logged_in = Some(principal);
         self.weight = None;
@@ -351,11 +367,7 @@ impl State {
     }
 
     fn new_principal(&self) -> Option<&Principal> {
-        let works = [Some(&self.work), self.begun()];
-        works.into_iter().flatten().find_map(|work| match &work.pending {
-            Some(Pending::Login { principal, .. }) => Some(principal),
-            _ => None,
-        })
+        [Some(&self.work), self.begun()].into_iter().flatten().find_map(Work::principal)
     }
 
     pub(super) fn login_age(&self) -> Option<Duration> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use statehouse_core::{Error, Result};
 
 use crate::config::SessionConfig;
+use crate::lasting;
 use crate::options::LoginOptions;
 use crate::record::{NewSession, Persistence, Record, Rotation, Snapshot};
 use crate::token::VerifierHash;
@@ -59,20 +60,13 @@ impl Stay {
 
 /// How long the session lives without being used, as far as the configuration allows.
 pub(super) fn idle_timeout(record: &Record, config: &SessionConfig) -> Duration {
-    match record.persistence() {
-        Persistence::Browser => config.idle_timeout_of(record.principal().is_some()),
-        Persistence::Remember(idle) => idle.min(config.max_remembered),
-    }
+    lasting::idle_timeout(record, &config.timeouts(record.principal().is_some()))
 }
 
-/// Whether a session that the store keeps for longer, because it was stored under another configuration, has been idle, or its
-/// user remembered, for as long as this one allows.
+/// Whether a session that the store keeps for longer, because it was stored under another configuration, has been idle, or there, or
+/// its user remembered, for as long as this one allows.
 pub(super) fn is_over(session: &Snapshot, config: &SessionConfig) -> bool {
-    let (record, now) = (session.record(), session.now());
-    let allowed = idle_timeout(record, config);
-    let is_idle = allowed < record.idle_timeout() && now.since(session.last_seen()) >= allowed;
-    let remembered = record.authenticated().filter(|_| record.persistence() != Persistence::Browser);
-    is_idle || remembered.is_some_and(|login| now.since(login) >= config.max_remembered)
+    lasting::is_over(session, &config.timeouts(session.record().principal().is_some()))
 }
 
 /// How long the browser keeps the cookie when it is closed, if it does so: then it has to be sent again as the session is used.

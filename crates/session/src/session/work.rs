@@ -194,6 +194,14 @@ impl Work {
         *wipe || before.map_or(policy == LoginPolicy::Clear, |before| before != principal)
     }
 
+    /// Whom it logs in.
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        match &self.pending {
+            Some(Pending::Login { principal, .. }) => Some(principal),
+            _ => None,
+        }
+    }
+
     /// Whether it says what an attribute is, whatever another request has made of it.
     pub(super) fn overwrites(&self) -> bool {
         let Delta { set, remove, clear } = &self.delta;

@@ -188,3 +188,24 @@ fn without_a_runtime_a_dropped_commit_is_repeated_by_the_next() {
         assert_eq!(read, value);
     }
 }
+
+/// Nor for whoever logs in next in the same request.
+#[tokio::test]
+async fn messages_for_which_a_handler_stops_waiting_go_with_what_is_cleared() {
+    for (millis, clears) in [0, 1, 3, 9].into_iter().flat_map(|millis| [(millis, true), (millis, false)]) {
+        let store = Arc::new(MemorySessionStore::new());
+        let layer = SessionLayer::new(LayeredSessionStore::new(Arc::<MemorySessionStore>::clone(&store), Slow));
+        let glance = async move |session: Session| -> Answer<()> {
+            drop(tokio::time::timeout(Duration::from_millis(millis), session.take_flash()).await);
+            match clears {
+                true => Ok(session.clear()?),
+                false => Ok(session.login("u2").await?),
+            }
+        };
+        let app = App::around(routes().route("/glance", post(glance)).layer(layer), store);
+        let cookie = app.post("/login/u1", "").await.unwrap();
+        app.post("/flash/one", &cookie).await;
+        let next = app.post("/glance", &cookie).await.unwrap_or(cookie);
+        assert_eq!(app.get("/flashes", &next).await.0, "", "{millis} ms, clears: {clears}");
+    }
+}

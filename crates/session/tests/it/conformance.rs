@@ -10,6 +10,8 @@ use statehouse_session::{
 use statehouse_testkit::{RedisCluster, RedisSentinel, RedisServer};
 use tempfile::TempDir;
 
+mod asvs;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 struct Memory {

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use statehouse_core::conformance::rounds;
 use statehouse_session::{
     CookieConfig, CsrfLayer, CsrfRefused, Fresh, MemorySessionStore, Principal, RequireLoginLayer, Session,
-    SessionConfig, SessionError, SessionLayer, SessionOf, SessionStore, SessionStoreExt as _,
+    SessionConfig, SessionError, SessionLayer, SessionOf, SessionStoreExt as _,
 };
 use tower::ServiceExt;
 
@@ -115,6 +115,34 @@ async fn a_token_is_of_one_session_and_of_one_login() {
     let (last, _) = app.get("/token", &cookie).await;
     let second = app.post("/login/u42", &cookie).await.unwrap();
     assert!(!passes(&app, &second, &last).await, "also where the same one logs in again");
+}
+
+/// Whether the session had one before or not.
+#[tokio::test]
+async fn a_token_that_is_asked_for_after_everything_was_removed_is_right() {
+    let routes = routes().route("/token", get(token)).route("/echo", post(async |body: String| body));
+    let routes = routes.route(
+        "/clear",
+        get(async |session: Session| -> Answer<String> {
+            session.clear()?;
+            let shown = session.csrf_token().await?;
+            assert!(session.is_csrf_token(shown.expose()).await?, "in the same request, too");
+            assert!(session.is_csrf_token(session.csrf_token().await?.expose()).await?);
+            token(session).await.map(|last| format!("{} {last}", shown.expose()))
+        }),
+    );
+    let layer = CsrfLayer::new().exempt(|request| request.uri.path().starts_with("/login"));
+    let app = App::with_routes(routes.layer(layer), |config| config);
+    for had_one in [false, true] {
+        let cookie = app.post("/login/u42", "").await.unwrap();
+        let before = if had_one { app.get("/token", &cookie).await.0 } else { "0".repeat(64) };
+        let shown = app.get("/clear", &cookie).await.0;
+        for shown in shown.split(' ') {
+            assert!(passes(&app, &cookie, shown).await, "had one before: {had_one}");
+        }
+        assert!(!passes(&app, &cookie, &before).await, "had one before: {had_one}");
+        assert_eq!(app.get("/read/theme", &cookie).await.0, "");
+    }
 }
 
 #[tokio::test]
@@ -231,6 +259,8 @@ struct Operators;
 
 #[tokio::test]
 async fn two_layers_around_one_application_keep_two_sessions_apart() {
+    // One for both.
+    let store = std::sync::Arc::new(MemorySessionStore::new());
     let own =
         SessionConfig::builder().cookie(CookieConfig::builder("__Host-operator").build().unwrap()).build().unwrap();
     let who = async |session: &Session| {
@@ -243,7 +273,6 @@ async fn two_layers_around_one_application_keep_two_sessions_apart() {
     let both = async move |visitor: Session, operator: SessionOf<Operators>| -> Answer<String> {
         Ok(format!("{} {}", who(&visitor).await?, who(&operator.into_session()).await?))
     };
-    let store: std::sync::Arc<dyn SessionStore> = std::sync::Arc::new(MemorySessionStore::new());
     let delicate = Router::new()
         .route("/delicate", post("done"))
         .layer(CsrfLayer::new().of::<Operators>())
@@ -253,7 +282,7 @@ async fn two_layers_around_one_application_keep_two_sessions_apart() {
         .route("/both", get(both))
         .merge(delicate)
         .layer(SessionLayer::new(std::sync::Arc::clone(&store)))
-        .layer(SessionLayer::with_config(store, own).marked::<Operators>());
+        .layer(SessionLayer::with_config(std::sync::Arc::clone(&store), own).marked::<Operators>());
     let app = App::around(router, std::sync::Arc::new(MemorySessionStore::new()));
     let visitor = app.post("/login/u42", "").await.unwrap();
     let response = app.send("POST", "/operator", &[&visitor]).await;
@@ -263,7 +292,11 @@ async fn two_layers_around_one_application_keep_two_sessions_apart() {
     assert_eq!(app.get("/both", &format!("{visitor}; {operator}")).await.0, "u42 root");
     assert_eq!(app.get("/both", &visitor).await.0, "u42 nobody");
     assert_eq!(app.get("/both", &operator).await.0, "nobody root");
-    for (cookie, expected) in [(&visitor, 401), (&operator, 200)] {
+    // A visitor's token in the place of an operator's, and the other way round.
+    let up = operator.replace("__Host-operator", "__Host-id");
+    assert_eq!(app.get("/both", &up).await.0, "nobody nobody");
+    let moved = visitor.replace("__Host-id", "__Host-operator");
+    for (cookie, expected) in [(&visitor, 401), (&moved, 401), (&operator, 200)] {
         let request = Request::post("/delicate").header(header::COOKIE, cookie).header("x-csrf-token", &token);
         let response = app.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), expected);

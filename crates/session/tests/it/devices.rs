@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
+use statehouse_core::{ErrorKind, Result};
 use statehouse_session::{
-    Attribute, AttributeName, Authority, Beyond, CreateOptions, Delta, Limit, ListOptions, LoadOptions, Loaded,
-    MemorySessionStore, NewSession, Principal, Revoke, RevokeOptions, Rotation, SaveId, SaveOptions, Saved, Session,
-    SessionConfig, SessionKey, SessionLayer, SessionStore, SessionStoreExt as _, Sessions, Snapshot, Token,
+    Attribute, AttributeName, Authority, Beyond, CreateOptions, DeleteOptions, Deleted, Delta, Limit, ListOptions,
+    LoadOptions, Loaded, MemorySessionStore, NewSession, Principal, RedisSessionStore, Revoke, RevokeOptions, Rotation,
+    SaveId, SaveOptions, Saved, Session, SessionConfig, SessionKey, SessionLayer, SessionStore, SessionStoreExt as _,
+    Sessions, Snapshot, Token,
 };
 use statehouse_testkit::{Direction, FaultProxy, RedisCluster, RedisServer};
 
@@ -440,6 +441,10 @@ async fn a_save_whose_repetition_is_refused_is_in_doubt() {
     let store = open_redis(&proxy.url(&server.url()), &namespace).await;
     let (token, base) = somebodys(&store).await;
     let name = AttributeName::new("a").unwrap();
+    // The server knows the script from then on, so that the first try is one round trip.
+    let (_, another) = somebodys(&store).await;
+    let sets = Delta::new().with_set(name.clone(), Attribute::encode(&0).unwrap());
+    assert!(matches!(store.save(&another, Authority::Application, &sets).await.unwrap(), Saved::Applied(_)));
     proxy.black_hole_way(Direction::ToClient);
     let save = tokio::spawn({
         let delta = Delta::new().with_set(name.clone(), Attribute::encode(&1).unwrap());
@@ -456,6 +461,84 @@ async fn a_save_whose_repetition_is_refused_is_in_doubt() {
     }
     proxy.cut();
     assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+}
+
+/// The same of a deletion.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_is_repeated_has_one_deadline() {
+    let (server, namespace) = (RedisServer::start().await, random_namespace());
+    let store = open_redis(&server.url(), &namespace).await;
+    let (token, _) = somebodys(&store).await;
+    server.command(&["CLIENT", "PAUSE", "5000", "WRITE"]).await.unwrap();
+    let options = DeleteOptions::default().with_deadline(Duration::from_secs(4));
+    let late = store.delete_with(&token.key(), Authority::Application, options).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::OutcomeUnknown, "{late}");
+}
+
+/// A deletion whose answer is lost once it is made, and what it comes to.
+async fn loses_its_answer(
+    (proxy, store): (&FaultProxy, &RedisSessionStore),
+    token: &Token,
+    is_made: impl AsyncFn() -> bool,
+    then: impl FnOnce(),
+) -> Result<Deleted> {
+    proxy.black_hole_way(Direction::ToClient);
+    let deletion = tokio::spawn({
+        let (store, key) = (store.clone(), token.key());
+        let options = DeleteOptions::default().with_deadline(Duration::from_secs(4));
+        async move { store.delete_with(&key, Authority::Application, options).await }
+    });
+    while !is_made().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    then();
+    deletion.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_whose_repetition_is_refused_is_in_doubt() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let store = open_redis(&proxy.url(&server.url()), &namespace).await;
+    // As above.
+    let (other, _) = somebodys(&store).await;
+    assert_eq!(store.delete(&other.key(), Authority::Application).await.unwrap(), Deleted::Removed);
+    let (token, _) = somebodys(&store).await;
+    let direct = open_redis(&server.url(), &namespace).await;
+    let is_made = async || matches!(direct.load(&token.key()).await.unwrap(), Loaded::Deleted { .. });
+    let deleted = loses_its_answer((&proxy, &store), &token, is_made, || proxy.cut()).await;
+    assert_eq!(deleted.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+}
+
+/// A server that is full keeps no trace of a deletion, and of what is no session there is none either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_whose_repetition_finds_nothing_is_in_doubt() {
+    for is_full in [true, false] {
+        let (server, namespace) = (RedisServer::start().await, random_namespace());
+        let proxy = FaultProxy::start(server.address());
+        let store = open_redis(&proxy.url(&server.url()), &namespace).await;
+        let direct = open_redis(&server.url(), &namespace).await;
+        // The server knows the script from then on, so that the first try is one round trip.
+        let (other, _) = somebodys(&store).await;
+        assert_eq!(store.delete(&other.key(), Authority::Application).await.unwrap(), Deleted::Removed);
+        let (token, _) = somebodys(&store).await;
+        let name = format!("{namespace}:session:records:{}", token.key());
+        if is_full {
+            server.command(&["CONFIG", "SET", "maxmemory", "100kb"]).await.unwrap();
+        } else {
+            server.command(&["DEL", &name]).await.unwrap();
+            server.command(&["RPUSH", &name, "no session"]).await.unwrap();
+        }
+        let is_made = async || server.command(&["EXISTS", &name]).await.unwrap().integer() == Some(0);
+        let again = || {
+            proxy.reset_connections();
+            proxy.heal();
+        };
+        let deleted = loses_its_answer((&proxy, &store), &token, is_made, again).await;
+        assert_eq!(deleted.unwrap_err().kind(), ErrorKind::OutcomeUnknown, "full: {is_full}");
+        let deleted = direct.delete(&token.key(), Authority::Application).await.unwrap();
+        assert_eq!(deleted, Deleted::Gone, "full: {is_full}");
+    }
 }
 
 /// Of a call in two steps and more, each of which the deadline is long enough for.

@@ -22,7 +22,7 @@ async fn create(store: &RedisSessionStore) -> Result<(Token, Snapshot)> {
 }
 
 /// Waits for what becomes true as replicas tell each other.
-async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(value) = check().await {

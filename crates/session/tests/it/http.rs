@@ -83,6 +83,13 @@ async fn flash(session: Session, Path(text): Path<String>) -> Answer<()> {
     Ok(session.flash("info", format!("{text} 2"))?)
 }
 
+/// Takes messages in the hope of somebody to show them to.
+async fn clear_and_take(session: Session) -> Answer<String> {
+    session.clear()?;
+    session.flash("info", "later")?;
+    flashes(session).await
+}
+
 async fn flashes(session: Session) -> Answer<String> {
     let messages: Vec<_> = session.take_flash().await?.into_iter().map(|flash| flash.message).collect();
     Ok(messages.join(", "))
@@ -101,6 +108,7 @@ pub(crate) fn routes() -> Router {
         .route("/fresh", get(fresh))
         .route("/flash/{text}", post(flash))
         .route("/flashes", get(flashes))
+        .route("/clear-and-take", get(clear_and_take))
 }
 
 /// An application and the browsers in front of it.
@@ -487,4 +495,13 @@ async fn nothing_printed_contains_the_token() {
         assert!(!printed.contains(part), "{printed}");
     }
     assert!(!printed.contains("u42"), "{printed}");
+}
+
+#[tokio::test]
+async fn what_was_cleared_is_no_message_any_more() {
+    let app = App::new(|config| config);
+    let cookie = app.post("/login/u42", "").await.unwrap();
+    app.post("/flash/before", &cookie).await;
+    assert_eq!(app.get("/clear-and-take", &cookie).await.0, "later");
+    assert_eq!(app.get("/flashes", &cookie).await.0, "");
 }

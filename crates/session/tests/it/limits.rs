@@ -10,8 +10,8 @@ use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use statehouse_core::{ErrorKind, ManualClock};
 use statehouse_session::{
-    MemoryConfig, MemorySessionStore, Session, SessionConfig, SessionConfigBuilder, SessionStoreExt as _, Sessions,
-    Token,
+    Limit, MemoryConfig, MemorySessionStore, Principal, Session, SessionConfig, SessionConfigBuilder,
+    SessionStoreExt as _, Sessions, Token,
 };
 
 use crate::http::{Answer, App, MINUTE, routes, set_cookie};
@@ -198,6 +198,104 @@ async fn a_lowered_idle_timeout_reaches_the_sessions_that_are_stored_already() {
     let rotated = committed(&session).await;
     let idle = store.load(&key(&rotated)).await.unwrap().found().unwrap().record().idle_timeout();
     assert_eq!(idle, 10 * MINUTE);
+}
+
+/// Two configurations of one store, the second of which allows less.
+fn lowered(configure: impl Fn(SessionConfigBuilder, u32) -> SessionConfigBuilder) -> (ManualClock, [Sessions; 2]) {
+    let clock = ManualClock::default();
+    let store = Arc::new(MemorySessionStore::with_config(MemoryConfig::default().with_clock(clock.clone())));
+    let open = |minutes| Sessions::new(Arc::clone(&store), config(|config| configure(config, minutes)));
+    (clock, [open(60), open(10)])
+}
+
+#[tokio::test]
+async fn a_lowered_absolute_timeout_reaches_the_sessions_that_are_stored_already() {
+    let (clock, [before, after]) =
+        lowered(|config, minutes| config.anonymous_timeout(30 * MINUTE).absolute_timeout(minutes * MINUTE));
+    let (anonymous, user) = (before.open(&HeaderMap::new()), before.open(&HeaderMap::new()));
+    anonymous.insert("cart", &7).unwrap();
+    let anonymous = committed(&anonymous).await;
+    clock.advance(MINUTE);
+    user.login("u42").await.unwrap();
+    let user = committed(&user).await;
+    let there = async |sessions: &Sessions| {
+        let [anonymous, user] = [&anonymous, &user].map(|headers| sessions.open(headers));
+        (anonymous.get::<u32>("cart").await.unwrap().is_some(), user.principal().await.unwrap().is_some())
+    };
+    for expected in [(true, true), (false, true), (false, false)] {
+        clock.advance(if expected == (true, true) { 8 * MINUTE } else { MINUTE });
+        assert_eq!(there(&after).await, expected);
+    }
+    assert!(there(&before).await.1, "which was allowed before");
+    let again = after.open(&user);
+    again.login("u42").await.unwrap();
+    let again = committed(&again).await;
+    clock.advance(9 * MINUTE);
+    assert!(after.open(&again).principal().await.unwrap().is_some(), "a login begins anew");
+}
+
+#[tokio::test]
+async fn who_is_over_by_lowered_timeouts_is_neither_listed_nor_counted() {
+    let cases = [false, true]
+        .into_iter()
+        .flat_map(|idle| [Limit::reject(1), Limit::evict_oldest(1)].map(|limit| (idle, limit)));
+    for (idle, limit) in cases {
+        let (clock, [before, after]) = lowered(|config, minutes| match idle {
+            true => config.limit(limit).idle_timeout(minutes * MINUTE),
+            false => config.limit(limit).absolute_timeout(minutes * MINUTE),
+        });
+        let (who, old) = (Principal::new("u42").unwrap(), before.open(&HeaderMap::new()));
+        old.login("u42").await.unwrap();
+        let old = committed(&old).await;
+        clock.advance(11 * MINUTE);
+        assert_eq!(after.list(&who).await.unwrap(), []);
+        assert_eq!(before.list(&who).await.unwrap().len(), 1, "by what it was stored with");
+        let new = after.open(&HeaderMap::new());
+        new.login("u42").await.unwrap();
+        committed(&new).await;
+        assert_eq!(new.list().await.unwrap().len(), 1, "{limit:?}");
+        assert!(before.open(&old).principal().await.unwrap().is_none(), "it has ended: {limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_lasts_longer_than_a_request_ends_once_its_session_is_over_by_a_lowered_timeout() {
+    let every = Duration::from_millis(5);
+    for idle in [false, true] {
+        let (clock, [before, after]) = lowered(|config, minutes| match idle {
+            true => config.idle_timeout(minutes * MINUTE),
+            false => config.absolute_timeout(minutes * MINUTE),
+        });
+        let session = before.open(&HeaderMap::new());
+        session.login("u42").await.unwrap();
+        let session = after.open(&committed(&session).await);
+        let socket = tokio::spawn(async move { session.ended(every).await });
+        tokio::time::sleep(5 * every).await;
+        assert!(!socket.is_finished(), "idle: {idle}");
+        clock.advance(10 * MINUTE);
+        tokio::time::timeout(Duration::from_secs(10), socket).await.expect("it goes on").unwrap().unwrap();
+    }
+}
+
+/// A build with another configuration may run beside this one, or be back tomorrow.
+#[tokio::test]
+async fn whoever_logs_out_of_a_session_that_is_over_by_a_lowered_timeout_is_logged_out() {
+    for reads in [false, true] {
+        let (clock, [before, after]) = lowered(|config, minutes| config.idle_timeout(minutes * MINUTE));
+        let session = before.open(&HeaderMap::new());
+        session.login("u42").await.unwrap();
+        let headers = committed(&session).await;
+        clock.advance(10 * MINUTE);
+        let session = after.open(&headers);
+        if reads {
+            assert_eq!(session.principal().await.unwrap(), None);
+        }
+        session.logout().await.unwrap();
+        let mut response = HeaderMap::new();
+        session.write_cookie(&mut response);
+        assert!(response[SET_COOKIE].to_str().unwrap().contains("Max-Age=0"), "reads: {reads}");
+        assert_eq!(before.open(&headers).principal().await.unwrap(), None, "reads: {reads}");
+    }
 }
 
 #[tokio::test]

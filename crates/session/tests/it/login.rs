@@ -1,11 +1,17 @@
 //! What a login, a logout and a rotation do to the attributes, whatever the response.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::Router;
 use axum::extract::Path;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use statehouse_core::ErrorKind;
-use statehouse_session::{LoginPolicy, ServerErrorPolicy, Session};
+use statehouse_core::layer::Layer;
+use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_session::{
+    LayeredSessionStore, LoginPolicy, MemorySessionStore, ServerErrorPolicy, Session, SessionConfig, Sessions,
+};
 
 use crate::http::{Answer, App, routes, set_cookie, token};
 
@@ -170,7 +176,7 @@ async fn a_logout_with_a_replaced_token_says_that_nobody_was_logged_out() {
     let app = app(ServerErrorPolicy::Keep, LoginPolicy::Keep);
     let old = alice(&app).await;
     let new = app.post("/steps/rotate/200", &old).await.unwrap();
-    let sessions = statehouse_session::Sessions::new(std::sync::Arc::clone(&app.store), Default::default());
+    let sessions = Sessions::new(Arc::clone(&app.store), Default::default());
     for read_first in [false, true] {
         let session = sessions.open(&[(http::header::COOKIE, old.parse().unwrap())].into_iter().collect());
         if read_first {
@@ -184,4 +190,65 @@ async fn a_logout_with_a_replaced_token_says_that_nobody_was_logged_out() {
     assert_eq!(app.post("/steps/logout/200", &old).await.as_deref(), Some("__Host-id="));
     assert_eq!(app.get("/who", &new).await.0, "alice");
     assert_ne!(token(&old).verifier_hash(), token(&new).verifier_hash());
+}
+
+/// Loses the answer to one call.
+#[derive(Clone, Debug, Default)]
+struct Losing(Arc<AtomicBool>);
+
+impl Layer for Losing {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        let answer = work.await;
+        match self.0.swap(false, Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::OutcomeUnknown, "no answer")),
+            false => answer,
+        }
+    }
+}
+
+/// What the handler is told is what is stored then, also where it goes on after a commit of which it does not know what came of it.
+#[tokio::test]
+async fn nobody_reads_what_a_commit_has_begun_to_set_for_the_one_before() {
+    for (policy, before) in [(LoginPolicy::Keep, Some("u1")), (LoginPolicy::Clear, None), (LoginPolicy::Keep, None)] {
+        let losing = Losing::default();
+        let store = LayeredSessionStore::new(Arc::new(MemorySessionStore::new()), losing.clone());
+        let sessions = Sessions::new(store, SessionConfig::builder().on_login(policy).build().unwrap());
+        let session = sessions.open(&HeaderMap::new());
+        if let Some(before) = before {
+            session.login(before).await.unwrap();
+        }
+        session.insert("n", &700).unwrap();
+        losing.0.store(true, Ordering::Relaxed);
+        assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+        session.login("u2").await.unwrap();
+        let stays = policy == LoginPolicy::Keep && before.is_none();
+        assert_eq!(session.get::<u32>("n").await.unwrap(), stays.then_some(700), "{policy:?}, {before:?}");
+        session.update("n", |n: Option<u32>| n.unwrap_or_default() + 1).await.unwrap();
+        let seen = session.get::<u32>("n").await.unwrap();
+        session.commit().await.unwrap();
+        assert_eq!(session.get::<u32>("n").await.unwrap(), seen, "{policy:?}, {before:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_a_commit_has_begun_to_set_goes_with_everything_else() {
+    let losing = Losing::default();
+    let store = LayeredSessionStore::new(Arc::new(MemorySessionStore::new()), losing.clone());
+    let session = Sessions::new(store, SessionConfig::default()).open(&HeaderMap::new());
+    session.login("u1").await.unwrap();
+    let before = session.csrf_token().await.unwrap();
+    losing.0.store(true, Ordering::Relaxed);
+    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    assert!(session.is_csrf_token(before.expose()).await.unwrap());
+    session.clear().unwrap();
+    let after = session.csrf_token().await.unwrap();
+    for committed in [false, true] {
+        assert!(!session.is_csrf_token(before.expose()).await.unwrap(), "{committed}");
+        assert!(session.is_csrf_token(after.expose()).await.unwrap(), "{committed}");
+        session.commit().await.unwrap();
+    }
 }

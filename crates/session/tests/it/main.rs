@@ -1,5 +1,6 @@
 //! The contract on every backend, sessions through HTTP, and Redis when it fails.
 
+mod acceptance;
 mod attributes;
 mod cancel;
 mod clock;
@@ -8,15 +9,16 @@ mod csrf;
 mod devices;
 mod flood;
 mod full;
-mod fuzz;
 mod http;
 mod index;
 mod key;
 mod late;
+mod left;
 mod limits;
 mod login;
 mod logs;
 mod lost;
+mod matrix;
 mod network;
 mod orders;
 mod outage;
@@ -25,8 +27,11 @@ mod planted;
 mod promoted;
 mod redis;
 mod remembered;
+mod replicas;
 mod responses;
 mod revoked;
+mod rfc6265bis;
+mod rounds;
 mod sealed;
 #[cfg(feature = "redis-tls")]
 mod secure;

@@ -10,7 +10,7 @@ use statehouse_session::{
     Principal, RedisSessionStore, Revoke, Rotate, Rotation, SaveOptions, Saved, SessionStore as _,
     SessionStoreExt as _, Snapshot, Token, Touched,
 };
-use statehouse_testkit::{Effect, NetworkSubject, network_table};
+use statehouse_testkit::{Effect, NetworkSubject, RedisTopology, network_table};
 
 use crate::{open_redis, random_namespace};
 
@@ -119,6 +119,11 @@ impl NetworkSubject for InRedis {
         Verb::Raise,
     ];
 
+    /// Marks of fences lie in no slot of a session's.
+    fn has(verb: Verb, topology: RedisTopology) -> bool {
+        topology != RedisTopology::Cluster || !matches!(verb, Verb::SaveFenced | Verb::DeleteFenced | Verb::Raise)
+    }
+
     fn effect(verb: Verb) -> Effect {
         match verb {
             Verb::Load | Verb::LoadLarge | Verb::LoadLogin | Verb::Epoch | Verb::List => Effect::Reads,
@@ -204,9 +209,9 @@ impl NetworkSubject for InRedis {
                 assert_eq!(record.record().principal().is_some(), has_new && verb == Verb::RotateLogin);
                 Some(has_new)
             }
-            Verb::Delete | Verb::DeleteLogin | Verb::DeleteFenced | Verb::RevokeAll | Verb::RevokeEverything => {
-                Some(found.is_none())
-            }
+            Verb::Delete | Verb::DeleteLogin | Verb::DeleteFenced | Verb::RevokeAll => Some(found.is_none()),
+            // Trying it again has ended this one too, if the first did not.
+            Verb::RevokeEverything => found.is_some().then_some(false),
             Verb::RevokeOne | Verb::RevokeOthers => {
                 let other = around.load(&scene.other.as_ref().unwrap().key()).await.unwrap().found();
                 let (ends, stays) = if verb == Verb::RevokeOne { (found, other) } else { (other, found) };
@@ -283,5 +288,15 @@ impl InRedis {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_every_fault_of_the_network_every_verb_of_the_sessions_ends_as_allowed_and_works_again_afterwards() {
-    network_table::<InRedis>().await;
+    network_table::<InRedis>(RedisTopology::Single).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_sessions_behind_a_sentinel_as_allowed() {
+    network_table::<InRedis>(RedisTopology::Sentinel).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_sessions_in_a_cluster_as_allowed() {
+    network_table::<InRedis>(RedisTopology::Cluster).await;
 }

@@ -353,7 +353,7 @@ async fn a_deletion_is_remembered_for_a_minute_by_whomever_it_was_made() {
         assert_eq!(app.store.delete(&token.key(), authority).await.unwrap(), Deleted::Removed);
         let key = format!("{namespace}:session:records:{}", token.key());
         assert_eq!(server.command(&["GETRANGE", &key, "0", "6"]).await.unwrap().text(), Some("deleted"));
-        assert_eq!(server.command(&["STRLEN", &key]).await.unwrap().integer(), Some(15));
+        assert_eq!(server.command(&["STRLEN", &key]).await.unwrap().integer(), Some(23));
         let ttl = server.command(&["PTTL", &key]).await.unwrap().integer().unwrap();
         assert!((50_000..=60_000).contains(&ttl), "{ttl}");
     }
@@ -438,4 +438,40 @@ async fn a_save_whose_answer_is_lost_is_known_for_its_own() {
         assert_eq!(response.status(), StatusCode::OK, "round {round}");
     }
     assert_eq!(app.pushed(&cookie).await, "2", "each push once");
+}
+
+/// The same of a logout: the browser hears of it, and whoever is told of what ends.
+#[tokio::test]
+async fn a_logout_whose_answer_is_lost_is_known_for_its_own() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let proxy = FaultProxy::start(server.address());
+    let app = App::open(&proxy.url(&server.url()), &namespace).await;
+    for round in 0..4 {
+        let cookie = app.login().await;
+        assert_eq!(app.who(&cookie).await, "u42");
+        let token = Token::parse(cookie.split_once('=').unwrap().1).unwrap();
+        let name = format!("{namespace}:session:records:{}", token.key());
+        proxy.delay(Direction::ToClient, Duration::from_millis(400));
+        let mut sent = pin!(app.send("POST", "/logout", &cookie));
+        let deleted = async {
+            while server.command(&["STRLEN", &name]).await.unwrap().integer() != Some(23) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = deleted => {}
+            response = &mut sent => panic!("round {round}: {} before anything is deleted", response.status()),
+        }
+        // What finds its own tombstone writes it again: replicas that are waited for may not have it yet.
+        server.command(&["PEXPIRE", &name, "30000"]).await.unwrap();
+        proxy.reset_connections();
+        proxy.heal();
+        let response = sent.await;
+        assert_eq!(response.status(), StatusCode::OK, "round {round}");
+        assert_eq!(set_cookie(&response).as_deref(), Some("__Host-id="), "round {round}");
+        assert!(server.command(&["PTTL", &name]).await.unwrap().integer() > Some(30_000), "round {round}");
+        // Of another that comes later there is nothing to delete.
+        let again = app.store.delete(&token.key(), Authority::Application).await.unwrap();
+        assert_eq!(again, Deleted::Gone, "round {round}");
+    }
 }

@@ -1,18 +1,20 @@
 //! What responses tell browsers and caches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use statehouse_core::layer::Layer;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Result, Retry};
 use statehouse_session::{
-    CookieConfig, LayeredSessionStore, MemorySessionStore, OutagePolicy, Session, SessionConfig, SessionConfigBuilder,
-    SessionLayer, Token,
+    CookieConfig, CsrfLayer, Fresh, LayeredSessionStore, MemorySessionStore, OutagePolicy, Principal,
+    RequireLoginLayer, Session, SessionConfig, SessionConfigBuilder, SessionError, SessionLayer, SessionOf, Token,
 };
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -150,6 +152,12 @@ struct Failing(Arc<Loads>);
 struct Loads {
     asked: AtomicU32,
     failures: AtomicU32,
+    lists_fail: AtomicBool,
+}
+
+/// The store says itself when to come again.
+fn away() -> Error {
+    Error::new(ErrorKind::Unavailable, "the store is away").with_retry(Retry::After(Duration::from_secs(7)))
 }
 
 impl Layer for Failing {
@@ -162,8 +170,11 @@ impl Layer for Failing {
             self.0.asked.fetch_add(1, Ordering::Relaxed);
             if self.0.failures.load(Ordering::Relaxed) > 0 {
                 self.0.failures.fetch_sub(1, Ordering::Relaxed);
-                return Err(Error::new(ErrorKind::Unavailable, "the store is away"));
+                return Err(away());
             }
+        }
+        if operation == "session.list" && self.0.lists_fail.load(Ordering::Relaxed) {
+            return Err(away());
         }
         work.await
     }
@@ -183,16 +194,16 @@ fn careless() -> Router {
     )
 }
 
-fn failing(policy: OutagePolicy) -> (App, Arc<Loads>) {
+fn failing(policy: OutagePolicy, routes: Router) -> (App, Arc<Loads>) {
     let failing = Failing::default();
     let store = LayeredSessionStore::new(Arc::new(MemorySessionStore::new()), failing.clone());
     let config = SessionConfig::builder().on_outage(policy).build().unwrap();
-    (App::around(careless().layer(SessionLayer::with_config(store, config)), Arc::default()), failing.0)
+    (App::around(routes.layer(SessionLayer::with_config(store, config)), Arc::default()), failing.0)
 }
 
 #[tokio::test]
 async fn after_an_outage_nothing_is_saved_that_rests_on_what_was_not_read_and_no_cookie_is_new() {
-    let (app, loads) = failing(OutagePolicy::FailClosed);
+    let (app, loads) = failing(OutagePolicy::FailClosed, careless());
     let cookie = app.post("/login/u1", "").await.unwrap();
     app.post("/put/theme/light", &cookie).await;
     let before = loads.asked.load(Ordering::Relaxed);
@@ -209,13 +220,109 @@ async fn after_an_outage_nothing_is_saved_that_rests_on_what_was_not_read_and_no
 
 #[tokio::test]
 async fn an_anonymous_request_in_an_outage_waits_for_the_store_once() {
-    let (app, loads) = failing(OutagePolicy::Anonymous);
+    let (app, loads) = failing(OutagePolicy::Anonymous, careless());
     let cookie = app.post("/login/u1", "").await.unwrap();
     let before = loads.asked.load(Ordering::Relaxed);
     loads.failures.store(100, Ordering::Relaxed);
     let response = app.send("POST", "/careless", &[&cookie]).await;
     assert_eq!((response.status(), set_cookie(&response)), (StatusCode::OK, None));
     assert_eq!(loads.asked.load(Ordering::Relaxed) - before, 1);
+}
+
+/// Looks at somebody's sessions before anything else, and goes on without an answer.
+async fn lists(session: Session, request: Request<Body>, next: Next) -> Response<Body> {
+    drop(session.list().await);
+    next.run(request).await
+}
+
+/// Pages that somebody must be logged in to, and a form.
+fn guarded() -> Router {
+    let page = |guard: RequireLoginLayer| get("in").layer(guard);
+    routes()
+        .route("/mine", page(RequireLoginLayer::new()))
+        .route("/delicate", page(RequireLoginLayer::new().fresh_within(MINUTE)))
+        .route("/principal", get(async |_: Principal| "in"))
+        .route("/just-now", get(async |_: Fresh<300>| "in"))
+        .route("/perhaps", get(async |who: Option<Principal>| who.map_or("nobody", |_| "somebody")))
+        .route("/form", post("in").layer(CsrfLayer::new()))
+        .route("/listed-form", post("in").layer(CsrfLayer::new()).layer(from_fn(lists)))
+        .route("/list", get(async |session: Session| session.list().await.map(drop).map_err(SessionError::from)))
+        .route(
+            "/revoke-others",
+            get(async |session: Session| session.revoke_others().await.map_err(SessionError::from)),
+        )
+        .route(
+            "/revoke",
+            get(async |session: Session| {
+                let key = Token::generate().unwrap().key();
+                session.revoke(&key).await.map_err(SessionError::from)
+            }),
+        )
+        .route(
+            "/ended",
+            get(async |session: Session| {
+                let ended = tokio::time::timeout(Duration::from_millis(1), session.ended(MINUTE)).await;
+                ended.unwrap_or(Ok(())).map_err(SessionError::from)
+            }),
+        )
+        .route("/token", get(async |session: Session| session.csrf_token().await.map(drop).map_err(SessionError::from)))
+}
+
+const PAGES: [&str; 8] =
+    ["/mine", "/delicate", "/principal", "/just-now", "/list", "/revoke", "/revoke-others", "/ended"];
+
+#[tokio::test]
+async fn an_outage_is_no_refusal_where_requests_go_on_without_a_session() {
+    for policy in [OutagePolicy::FailClosed, OutagePolicy::Anonymous] {
+        let (app, loads) = failing(policy, guarded());
+        let cookie = app.post("/login/u1", "").await.unwrap();
+        let form = Request::post("/form").header(header::COOKIE, &cookie);
+        let in_header = form.header("x-csrf-token", "0".repeat(64)).body(Body::empty()).unwrap();
+        let form = Request::post("/form").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let in_form = form.header(header::COOKIE, &cookie).body("csrf=0".into()).unwrap();
+        let page = |path| Request::get(path).header(header::COOKIE, &cookie).body(Body::empty()).unwrap();
+        for request in PAGES.iter().chain(&["/token"]).copied().map(page).chain([in_header, in_form]) {
+            loads.failures.store(1, Ordering::Relaxed);
+            let case = format!("{policy:?} {}", request.uri());
+            let response = app.router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{case}");
+            assert_eq!(response.headers()[header::RETRY_AFTER], "7", "{case}");
+            assert_eq!(set_cookie(&response), None, "{case}");
+        }
+        // The store is there, and so is an answer.
+        for path in PAGES {
+            assert_eq!(app.send("GET", path, &[&cookie]).await.status(), 200, "{policy:?} {path}");
+            assert_eq!(app.send("GET", path, &[]).await.status(), 401, "{policy:?} {path}");
+        }
+        assert_eq!(app.send("POST", "/form", &[&cookie]).await.status(), 403, "{policy:?}");
+    }
+    // What failed beside it says nothing of a token that was read.
+    let (app, loads) = failing(OutagePolicy::Anonymous, guarded());
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    loads.lists_fail.store(true, Ordering::Relaxed);
+    assert_eq!(app.send("POST", "/listed-form", &[&cookie]).await.status(), 403);
+    let (app, loads) = failing(OutagePolicy::Anonymous, guarded());
+    let cookie = app.post("/login/u1", "").await.unwrap();
+    loads.failures.store(1, Ordering::Relaxed);
+    assert_eq!(app.get("/perhaps", &cookie).await.0, "nobody", "a page for everybody goes on");
+}
+
+#[tokio::test]
+async fn a_session_that_may_be_there_is_none_without_its_layer() {
+    struct Operators;
+    let store = || SessionLayer::new(MemorySessionStore::new());
+    let page = async |one: Option<Session>, other: Option<SessionOf<Operators>>| {
+        format!("{} {}", one.is_some(), other.is_some())
+    };
+    let router = || Router::new().route("/", get(page));
+    for (router, expected) in [
+        (router(), "false false"),
+        (router().layer(store()), "true false"),
+        (router().layer(store().marked::<Operators>()), "false true"),
+        (router().layer(store()).layer(store().marked::<Operators>()), "true true"),
+    ] {
+        assert_eq!(App::around(router, Arc::default()).get("/", "").await.0, expected);
+    }
 }
 
 #[tokio::test]

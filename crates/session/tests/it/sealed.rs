@@ -521,6 +521,25 @@ async fn whose_key_is_gone_logs_in_again_or_out_and_the_log_says_why() {
     assert!(inner.load(&token.key()).await.unwrap().found().is_none(), "it is ended all the same");
 }
 
+/// Also where a page has read it before, and found none: the key may come back.
+#[tokio::test]
+async fn whoever_logs_out_of_a_session_whose_key_is_gone_is_logged_out_where_it_is_not() {
+    for reads in [false, true] {
+        let inner = memory();
+        let with_key = sessions(sealed(&inner, &["a"]), UnreadablePolicy::Discard);
+        let session = with_key.open(&HeaderMap::new());
+        session.login(SECRETS[0]).await.unwrap();
+        session.commit().await.unwrap();
+        let cookie = cookie_of(&session);
+        let session = sessions(sealed(&inner, &["b"]), UnreadablePolicy::Discard).open(&cookie);
+        if reads {
+            assert_eq!(session.principal().await.unwrap(), None);
+        }
+        session.logout().await.unwrap();
+        assert_eq!(with_key.open(&cookie).principal().await.unwrap(), None, "reads: {reads}");
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_a_session_whose_key_is_gone_is_told() {
     let inner = memory();

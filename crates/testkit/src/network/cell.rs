@@ -8,8 +8,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::fault::{NetworkFault, PATIENT};
-use super::subject::{Effect, NetworkSubject};
-use crate::{FaultProxy, RedisServer};
+use super::subject::{Effect, NetworkSubject, RedisTopology};
+use super::way::Way;
 
 /// Beyond a deadline: the machine is busy with the other cells.
 const SLACK: Duration = Duration::from_secs(10);
@@ -17,34 +17,6 @@ const SLACK: Duration = Duration::from_secs(10);
 const HEALTH: Duration = Duration::from_secs(3);
 /// After how long a verb works once all is well.
 const HEALED: Duration = Duration::from_secs(60);
-
-/// The way of one client to its server.
-struct Way {
-    own: Option<RedisServer>,
-    url: String,
-    proxy: FaultProxy,
-}
-
-impl Way {
-    async fn new(fault: NetworkFault) -> Self {
-        let (own, url, address) = if fault.is_of_the_server() {
-            let own = RedisServer::start().await;
-            let place = (own.url(), own.address().to_owned());
-            (Some(own), place.0, place.1)
-        } else {
-            let shared = RedisServer::shared().await;
-            (None, shared.url(), shared.address().to_owned())
-        };
-        Self { own, url, proxy: FaultProxy::start(address) }
-    }
-
-    fn heal(&self) {
-        if let Some(server) = &self.own {
-            server.resume();
-        }
-        self.proxy.heal();
-    }
-}
 
 /// What became of a verb, and what is wrong about that.
 struct Verdict {
@@ -61,19 +33,23 @@ impl Verdict {
 }
 
 /// Runs it: a line of the table, or the same with what is wrong.
-pub(super) async fn run<S: NetworkSubject>(fault: NetworkFault, verb: S::Verb) -> Result<String, String> {
+pub(super) async fn run<S: NetworkSubject>(
+    topology: RedisTopology,
+    fault: NetworkFault,
+    verb: S::Verb,
+) -> Result<String, String> {
     let large = S::is_large(verb);
-    let way = Way::new(fault).await;
-    let url = format!("{}{}", way.proxy.url(&way.url), fault.parameters(large));
-    let around = format!("{}{PATIENT}", way.url);
     let named = |why| format!("{fault:?} {verb:?}: before the fault: {why}");
+    let way = Way::new(topology, fault).await.map_err(|error| named(error.to_string()))?;
+    let url = format!("{}{}", way.url, fault.parameters(large));
+    let around = format!("{}{PATIENT}", way.around);
     let subject = open::<S>(&url, &around).await.map_err(named)?;
     // Its connections are there, and the server knows its scripts.
     works(&subject, verb).await.map_err(named)?;
     let scene = subject.scene(verb).await;
-    fault.begin(&way.proxy, way.own.as_ref());
+    way.begin(fault);
     let (outcome, mut verdict) = under_fault(&subject, fault, verb, &scene).await;
-    way.heal();
+    way.heal().await;
     if let Err(why) = works(&subject, verb).await {
         verdict.wrong.push(format!("not healed: {why}"));
     }

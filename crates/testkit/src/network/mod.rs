@@ -4,8 +4,9 @@ mod cell;
 mod fault;
 mod subject;
 mod table;
+mod way;
 
 pub use cell::timed_fairly;
 pub use fault::NetworkFault;
-pub use subject::{Effect, NetworkSubject};
+pub use subject::{Effect, NetworkSubject, RedisTopology};
 pub use table::network_table;

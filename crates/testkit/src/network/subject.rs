@@ -14,6 +14,19 @@ pub enum Effect {
     Hears,
 }
 
+/// How a client finds the server that a fault is before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RedisTopology {
+    /// It is told where the server is.
+    Single,
+    /// A sentinel tells it, which the fault is not before.
+    Sentinel,
+    /// It is the only node of a cluster, and the fault is before all that is asked of it. A patient client that looks what
+    /// became of a verb has the same way.
+    Cluster,
+}
+
 /// A service on Redis, as one client has it.
 pub trait NetworkSubject: Sized + Send + Sync + 'static {
     /// One method of the service, in one of its forms.
@@ -23,6 +36,12 @@ pub trait NetworkSubject: Sized + Send + Sync + 'static {
 
     /// All of them.
     const VERBS: &'static [Self::Verb];
+
+    /// Whether the service has the verb where Redis is of that topology.
+    fn has(verb: Self::Verb, topology: RedisTopology) -> bool {
+        let _ = (verb, topology);
+        true
+    }
 
     /// What a verb does.
     fn effect(verb: Self::Verb) -> Effect;

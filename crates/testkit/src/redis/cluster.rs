@@ -75,6 +75,28 @@ impl RedisCluster {
         Ok(cluster)
     }
 
+    /// A cluster of one node, which has all slots.
+    pub(crate) async fn of_one_node() -> Result<Self, StartError> {
+        let mut node = RedisServer::builder();
+        node.cluster = true;
+        let node = node.try_start().await?;
+        node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await?;
+        Ok(Self { nodes: vec![node], template: None })
+    }
+
+    /// Its only node says from now on that it is at `address`, a port of 127.0.0.1; returns when the cluster is whole.
+    pub(crate) async fn announce(&self, address: &str) -> Result<(), StartError> {
+        let node = &self.nodes[0];
+        let (host, port) = address.split_once(':').unwrap_or_default();
+        node.command(&["CONFIG", "SET", "cluster-announce-ip", host, "cluster-announce-port", port]).await?;
+        let announced = || async {
+            let info = node.command(&["CLUSTER", "INFO"]).await?;
+            let is_whole = info.text().is_some_and(|info| info.contains("cluster_state:ok"));
+            Ok(is_whole && owner(node, "any").await?.as_deref() == Some(address))
+        };
+        settled("the node does not say where it is", announced).await
+    }
+
     async fn join_nodes(&self) -> Result<(), StartError> {
         let mut command = Command::new(tools::find_program("redis-cli", &[])?);
         command.args(["--cluster", "create"]).args(self.nodes.iter().map(RedisServer::peer_address));

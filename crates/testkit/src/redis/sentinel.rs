@@ -73,13 +73,20 @@ impl RedisSentinel {
         let replica = start_replica(&server, &of_primary).await?;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(start_sentinel(&primary).await?);
+            sentinels.push(start_sentinel(&primary, &primary.peer_address()).await?);
         }
         let (user, password) = (primary.user.clone(), primary.password.clone());
         let (servers, template) = (vec![primary, replica], Some(server));
         let group = Self { user, password, servers, sentinels, template };
         group.wait_ready().await?;
         Ok(group)
+    }
+
+    /// One sentinel, which finds `server` at `address`. It never replaces it: that takes two.
+    pub(crate) async fn of(server: &RedisServer, address: &str) -> Result<Self, StartError> {
+        let sentinels = vec![start_sentinel(server, address).await?];
+        let (user, password) = (server.user.clone(), server.password.clone());
+        Ok(Self { user, password, servers: Vec::new(), sentinels, template: None })
     }
 
     /// `redis+sentinel://user:password@a:1,b:2,c:3/mymaster`.
@@ -156,7 +163,7 @@ impl RedisSentinel {
         let servers = vec![start_replica(&template, &of_primary).await?, start_replica(&template, &of_primary).await?];
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(start_sentinel(old).await?);
+            sentinels.push(start_sentinel(old, &old.peer_address()).await?);
         }
         let retired =
             [std::mem::replace(&mut self.servers, servers), std::mem::replace(&mut self.sentinels, sentinels)];
@@ -261,7 +268,7 @@ async fn start_replica(server: &RedisServerBuilder, of_primary: &str) -> Result<
     Ok(replica)
 }
 
-async fn start_sentinel(primary: &RedisServer) -> Result<RedisServer, StartError> {
+async fn start_sentinel(primary: &RedisServer, address: &str) -> Result<RedisServer, StartError> {
     let program = tools::find_program("redis-sentinel", &[])?;
     let folder = server_folder("sentinel")?;
     let port = Port::reserve()?;
@@ -269,7 +276,7 @@ async fn start_sentinel(primary: &RedisServer) -> Result<RedisServer, StartError
         "port {}\nbind 127.0.0.1\nsentinel monitor {SERVICE} {} 2\nsentinel down-after-milliseconds {SERVICE} 1000\n\
          sentinel failover-timeout {SERVICE} 3000\nsentinel parallel-syncs {SERVICE} 1\n",
         port.number(),
-        primary.peer_address().replace(':', " "),
+        address.replace(':', " "),
     );
     if !primary.admin_password.is_empty() {
         settings.push_str(&format!("sentinel auth-pass {SERVICE} {}\n", primary.admin_password));

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use statehouse_testkit::{Effect, NetworkFault, NetworkSubject, network_table};
+use statehouse_testkit::{Effect, NetworkFault, NetworkSubject, RedisTopology, network_table};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -80,7 +80,7 @@ impl NetworkSubject for Pinging {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_names_the_cells_of_verbs_that_say_what_is_not_so() {
-    let failed = tokio::spawn(network_table::<Pinging>()).await.unwrap_err().into_panic();
+    let failed = tokio::spawn(network_table::<Pinging>(RedisTopology::Single)).await.unwrap_err().into_panic();
     let told = failed.downcast_ref::<String>().unwrap();
     let lines: Vec<_> = told.lines().skip(1).collect();
     assert!(told.starts_with("14 cells are wrong"), "{told}");

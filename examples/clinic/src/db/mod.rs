@@ -61,10 +61,10 @@ impl Engine {
         if url.starts_with("sqlite:") { Self::Sqlite } else { Self::PostgreSql }
     }
 
-    /// A commit is on disk when it is acknowledged, and readers do not wait for the writer.
+    /// A commit is on disk when it is acknowledged.
     const fn on_connect(self) -> &'static str {
         match self {
-            Self::Sqlite => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            Self::Sqlite => "PRAGMA synchronous = FULL",
             Self::PostgreSql => "SET statement_timeout = '10s'",
         }
     }
@@ -102,6 +102,7 @@ impl Database {
         let engine = Engine::of(url);
         if engine == Engine::Sqlite {
             crate::private::make_database(url)?;
+            write_ahead(url).await?;
         }
         let pool = AnyPoolOptions::new()
             .max_connections(8)
@@ -155,6 +156,25 @@ impl Database {
     pub(crate) async fn close(&self) {
         // One that hangs is closed by the end of the process.
         let _late = tokio::time::timeout(CONNECT_WITHIN, self.pool.close()).await;
+    }
+}
+
+/// Readers do not wait for the writer: the file is so from then on. Where another process makes it so at the moment, SQLite
+/// refuses at once, whatever its timeout.
+async fn write_ahead(url: &str) -> sqlx::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let mut connection = AnyConnection::connect(url).await?;
+        let made = sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut connection).await;
+        connection.close().await?;
+        let is_busy =
+            |error: &sqlx::Error| error.as_database_error().is_some_and(|error| error.message().contains("locked"));
+        match made {
+            Err(error) if is_busy(&error) && begun.elapsed() < CONNECT_WITHIN => {
+                tokio::time::sleep(MIGRATION_PAUSE).await;
+            }
+            made => return made.map(drop),
+        }
     }
 }
 

@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use maud::{Markup, html};
 use statehouse::ErrorKind;
-use statehouse::coord::{Coordination, MemoryCoordStore, capability};
 use statehouse::files::{CommitOutcome, Disposition, UnsupportedType, UploadLimits};
 
 use super::chart;
@@ -82,12 +81,8 @@ fn entry(document: &Document) -> Markup {
 
 /// [`attach`]; with an `Idempotency-Key` it is done once, however often a browser sends it because no answer came.
 pub(super) fn attach_once(app: &App) -> MethodRouter<Arc<App>> {
-    // A folder lets no record expire: then it is this process alone that remembers.
-    let alone = || Coordination::new(Arc::new(MemoryCoordStore::new()));
-    let expires = app.coord.store().capabilities().has(capability::SERVER_TIME);
-    let coord = if expires { app.coord.clone() } else { alone() };
     let sender = |request: &Parts| request.extensions.get().map(|SentBy(staff)| staff.to_string());
-    let once = coord.idempotency("documents", sender).max_request(MAX_KEYED);
+    let once = app.coord.idempotency("documents", sender).max_request(MAX_KEYED);
     // What is remembered is the answer as it is given, in words.
     let attach: MethodRouter<_> = post(attach).layer(DefaultBodyLimit::disable());
     let attach: MethodRouter<_> = attach.layer(from_fn(errors::render));
@@ -126,7 +121,9 @@ async fn attach(
     // The row is there: what is left to do others do, too.
     match staged.commit().await {
         Ok(CommitOutcome::Committed(_)) => {}
-        Ok(outcome) => tracing::error!(?outcome, "a document has lost its file before it was committed"),
+        // What has lost its file, or may have, is not acknowledged.
+        Ok(outcome) => return Err(AppError::internal(&outcome)),
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => return Err(error.into()),
         Err(error) => tracing::warn!(%error, "a document is committed when it is first asked for"),
     }
     Ok((StatusCode::CREATED, Json(document)))

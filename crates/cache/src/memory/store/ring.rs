@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
 
+use statehouse_core::Version;
+
 use crate::CacheKey;
 
 /// How many live entries one write looks at. With four, what has expired is at most about a third of what lives.
@@ -29,6 +31,16 @@ pub(super) struct Ring {
 pub(super) struct Record {
     key: CacheKey,
     ticket: u32,
+}
+
+/// What all clears that are under way have still to look at in one stripe. None of them returns before all of it was: what was
+/// written beside an earlier one is what a later one is to take out.
+#[derive(Default)]
+pub(super) struct Cleared {
+    pub(super) ring: Ring,
+    /// The last version before the last of them began: what is newer was written beside it, and stays.
+    pub(super) last: Version,
+    pub(super) clears: usize,
 }
 
 /// What the hand finds at a record's key.
@@ -90,6 +102,7 @@ impl Ring {
         self.records.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.records.len()
     }

@@ -300,9 +300,9 @@ fn a_clear_holds_a_lock_for_no_longer_than_a_write_and_takes_what_was_there_when
     let (leased, there) = names.split_last().unwrap();
     there.iter().for_each(|name| put(&store, name, 1, MINUTE));
     reserve(&store, leased, MINUTE);
-    let mut clearing = Clearing::begin(&store.stripes[0]);
+    let clearing = Clearing::begin(&store.stripes[0]);
     assert_eq!((leases(&store), clearing.left()), (0, there.len()), "nothing that is loaded is stored any more");
-    assert!(store.clear_some(&mut clearing));
+    assert!(store.clear_some(&clearing));
     assert_eq!(clearing.left(), there.len() - MOST_PER_WRITE);
 
     // Between two pieces: in the place of what is to go, after it, and anew; and what sweeps find none of it.
@@ -312,7 +312,7 @@ fn a_clear_holds_a_lock_for_no_longer_than_a_write_and_takes_what_was_there_when
     }
     let _removed = store.remove(&key(&there[there.len() - 2]), Guard::Always, None);
     let _touched = store.touch(&key(&there[there.len() - 3]), 2 * MINUTE);
-    while store.clear_some(&mut clearing) {}
+    while store.clear_some(&clearing) {}
     drop(clearing);
     let kept: Vec<_> = names.iter().filter(|name| store.get(name).is_some()).collect();
     assert_eq!(kept, [first, last, leased]);
@@ -321,6 +321,27 @@ fn a_clear_holds_a_lock_for_no_longer_than_a_write_and_takes_what_was_there_when
     put(&store, first, 1, MINUTE);
     put(&store, first, 1, MINUTE);
     assert_eq!(store.weight(), 1);
+}
+
+/// What was set beside the first of two clears is what the second is to take out, also where the first is never ended.
+#[test]
+fn a_clear_beside_another_takes_out_all_that_there_was_when_it_began() {
+    for ends in [true, false] {
+        let (store, _) = store(1 << 30);
+        let names = of_one_stripe(&store, 3 * MOST_PER_WRITE);
+        names.iter().for_each(|name| put(&store, name, 1, MINUTE));
+        let first = Clearing::begin(&store.stripes[0]);
+        assert!(store.clear_some(&first));
+        put(&store, names.last().unwrap(), 1, MINUTE);
+        let second = Clearing::begin(&store.stripes[0]);
+        put(&store, &names[0], 1, MINUTE);
+        while ends && store.clear_some(&first) {}
+        drop(first);
+        while store.clear_some(&second) {}
+        drop(second);
+        let kept: Vec<_> = names.iter().filter(|name| store.get(name).is_some()).collect();
+        assert_eq!((kept, records(&store)), (vec![&names[0]], 1), "{ends}");
+    }
 }
 
 #[tokio::test]

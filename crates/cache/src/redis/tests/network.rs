@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use statehouse_core::{Error, Fence, Key, RaiseOptions};
-use statehouse_testkit::{Effect, NetworkSubject, network_table};
+use statehouse_testkit::{Effect, NetworkSubject, RedisTopology, network_table};
 
 use super::*;
 
@@ -220,7 +220,17 @@ impl Behind {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_every_fault_of_the_network_every_verb_of_the_cache_ends_as_allowed_and_works_again_afterwards() {
-    network_table::<Behind>().await;
+    network_table::<Behind>(RedisTopology::Single).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_cache_behind_a_sentinel_as_allowed() {
+    network_table::<Behind>(RedisTopology::Sentinel).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_cache_in_a_cluster_as_allowed() {
+    network_table::<Behind>(RedisTopology::Cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,9 +65,9 @@ async fn what_is_told_again_says_how_its_bytes_are_encoded() {
 
 #[tokio::test]
 async fn requests_that_cannot_be_answered_once_are_said_once() {
-    let files = FilesCoordStore::new(Arc::new(MemoryFileStore::new()), &random_namespace(), FilesConfig::default());
+    let for_good = layer(Without(Arc::new(MemoryCoordStore::new()), &[SERVER_TIME]));
     let nameless = Coordination::new(Arc::new(MemoryCoordStore::new())).idempotency("", |_| Some("ada".to_owned()));
-    for wrong in [layer(files.unwrap()), nameless] {
+    for wrong in [for_good, nameless] {
         let log = Warnings::default();
         let _guard = tracing::subscriber::set_default(log.clone());
         let (orders, count) = counting(&wrong);

@@ -6,7 +6,7 @@ use statehouse_coord::{
     Subscriber, signals,
 };
 use statehouse_core::{Namespace, ServiceUrl};
-use statehouse_testkit::{Effect, NetworkSubject, network_table};
+use statehouse_testkit::{Effect, NetworkSubject, RedisTopology, network_table};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -245,5 +245,15 @@ async fn in_time<T>(news: impl Future<Output = T>) -> Result<T, &'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_every_fault_of_the_network_every_verb_of_the_signals_ends_as_allowed_and_works_again_afterwards() {
-    network_table::<InRedis>().await;
+    network_table::<InRedis>(RedisTopology::Single).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_signals_behind_a_sentinel_as_allowed() {
+    network_table::<InRedis>(RedisTopology::Sentinel).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_signals_in_a_cluster_as_allowed() {
+    network_table::<InRedis>(RedisTopology::Cluster).await;
 }

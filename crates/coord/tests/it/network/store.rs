@@ -6,7 +6,7 @@ use statehouse_coord::{
     RemoveOutcome, WaitOptions,
 };
 use statehouse_core::{Fence, RaiseOptions, ServiceUrl, Version};
-use statehouse_testkit::{Effect, NetworkSubject, network_table};
+use statehouse_testkit::{Effect, NetworkSubject, RedisTopology, network_table};
 
 use super::{LONG, fresh_key, holders, large, word};
 use crate::{open_redis, random_namespace};
@@ -203,5 +203,15 @@ fn group(key: &CoordKey) -> CoordKey {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_every_fault_of_the_network_every_verb_of_the_records_ends_as_allowed_and_works_again_afterwards() {
-    network_table::<InRedis>().await;
+    network_table::<InRedis>(RedisTopology::Single).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_records_behind_a_sentinel_as_allowed() {
+    network_table::<InRedis>(RedisTopology::Sentinel).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_ends_every_verb_of_the_records_in_a_cluster_as_allowed() {
+    network_table::<InRedis>(RedisTopology::Cluster).await;
 }

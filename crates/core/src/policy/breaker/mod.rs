@@ -2,13 +2,12 @@ mod answer;
 mod settings;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use self::answer::{BreakerState, Refused};
 pub use self::settings::BreakerSettings;
 use super::Backoff;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::{Clock, SystemClock};
 
 /// Spares everybody the wait for a server that is known to be away.
@@ -63,7 +62,7 @@ impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Self {
-        Self::with_clock(settings, SystemClock)
+        Self::with_clock(settings, SystemClock::default())
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
-use statehouse_core::{Fence, Result};
+use statehouse_core::{Error, ErrorKind, Fence, Result};
 
 use self::format::{SLOT, decode, encode};
 use super::beneath::Root;
@@ -125,14 +125,20 @@ impl Marks {
         if self.durability == Durability::Relaxed {
             return Ok(());
         }
-        file.sync_all().map_err(map_error)?;
-        rustix::fs::fsync(directory).map_err(map_error)?;
+        file.sync_all().map_err(raised)?;
+        rustix::fs::fsync(directory).map_err(raised)?;
         if !self.settled.load(Ordering::Relaxed) {
-            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(map_error)?;
+            self.root.open_directory(RESERVED).and_then(rustix::fs::fsync).map_err(raised)?;
             self.settled.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
+}
+
+/// Others see that it is raised, and a crash may lower it: whoever is told another kind takes it for not raised.
+fn raised(source: impl Into<std::io::Error>) -> Error {
+    let message = "the lock's mark is raised, and syncing it to the disk failed: it may not survive a crash";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_source(map_error(source))
 }
 
 fn read_up_to(file: &std::fs::File, bytes: &mut [u8]) -> std::io::Result<usize> {
@@ -150,7 +156,7 @@ fn read_up_to(file: &std::fs::File, bytes: &mut [u8]) -> std::io::Result<usize> 
 
 #[cfg(test)]
 mod tests {
-    use statehouse_core::{ErrorKind, Key, Version};
+    use statehouse_core::{Key, Version};
 
     use super::*;
     use crate::local::config::Access;
@@ -185,6 +191,16 @@ mod tests {
         }
         drop(marks(&directory).hold(&fence(12), PATIENCE).unwrap());
         assert_eq!(marks(&directory).hold(&fence(9), PATIENCE).unwrap_err().kind(), ErrorKind::Fenced);
+    }
+
+    #[test]
+    fn a_mark_that_is_raised_and_not_synced_is_not_told_as_low() {
+        let directory = tempfile::tempdir().unwrap();
+        let marks = marks(&directory);
+        let folder = marks.directory().unwrap();
+        let file = marks.open(&folder, "of a lock", Instant::now()).unwrap();
+        std::fs::rename(directory.path().join(RESERVED), directory.path().join("moved")).unwrap();
+        assert_eq!(marks.sync(&file, &folder).unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     }
 
     /// Whoever finds the empty file that a disk without space has left waits until the spare one is in its place.

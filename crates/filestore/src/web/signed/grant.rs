@@ -12,11 +12,13 @@
 //! | `key` | the id of the key that has signed |
 //! | `signature` | 64 hexadecimal digits |
 //!
-//! Signed are also the method, the namespace, the purpose and the file's name. Others beside these are not looked at.
+//! Signed are also the method, the namespace, the purpose and the file's name: `format.rs` says how. Others beside these are
+//! not looked at.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::super::disposition::Disposition;
+use super::format::message;
 use crate::digest::Digest;
 use crate::options::Verb;
 
@@ -78,24 +80,9 @@ impl Grant {
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
-    /// What is signed: each text behind its length, so that no two grants are the same bytes.
+    /// What is signed.
     pub(super) fn message(&self, verb: Verb, place: &[&str], key: &str) -> Vec<u8> {
-        let mut message = b"statehouse file url 1\0".to_vec();
-        let mut add = |text: &str| {
-            message.extend((text.len() as u64).to_be_bytes());
-            message.extend(text.as_bytes());
-        };
-        add(match verb {
-            Verb::Get => "GET",
-            Verb::Put => "PUT",
-        });
-        place.iter().copied().for_each(&mut add);
-        add(key);
-        for (name, value) in self.parameters() {
-            add(name);
-            add(&value);
-        }
-        message
+        message(verb, place, key, &self.parameters())
     }
 
     /// The URL's query.

@@ -1,7 +1,10 @@
 //! URLs that allow one thing for a while, to whoever has them.
 
+mod format;
 mod grant;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

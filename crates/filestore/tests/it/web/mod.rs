@@ -1,6 +1,7 @@
 //! Files over HTTP: the same on every backend, to the byte.
 
 mod curl;
+mod deadline;
 mod kit;
 mod presigned;
 mod reads;

@@ -166,6 +166,19 @@ async fn an_upload_is_what_was_signed_or_nothing() {
             assert_eq!(stored(&server, url, &headers, body).await, status, "{backend}: {headers:?} {body}");
             assert!(!files.exists("x").await.unwrap(), "{backend}: {headers:?} {body}");
         }
+        // Browsers take the last of several types.
+        let any = urls.put("x").url().unwrap();
+        for types in [&["audio/mpeg;a, text/html"][..], &["image/png", "text/html"], &["nonsense"], &["im\u{e4}ge/png"]]
+        {
+            let types: Vec<_> = types.iter().map(|kind| ("content-type", *kind)).collect();
+            assert_eq!(stored(&server, &any, &types, "1").await, 400, "{backend}: {types:?}");
+            assert!(!files.exists("x").await.unwrap(), "{backend}: {types:?}");
+        }
+        assert_eq!(
+            stored(&server, &most, &[PNG, &[("content-type", "text/html")]].concat(), "1").await,
+            403,
+            "{backend}"
+        );
         assert_eq!(stored(&server, &most, PNG, "1234").await, 200, "{backend}");
         // Once only, by the URL or by the request.
         let once = urls.put("y").create().url().unwrap();
@@ -241,7 +254,9 @@ async fn a_url_says_how_its_file_is_shown_and_what_cannot_be_signed_is_refused()
     let week = Duration::from_secs(7 * 86_400);
     assert!(urls.get("a").valid_for(week).url().is_ok() && urls.get("a").valid_for(week * 2).url().is_err());
     assert!(urls.get("a").valid_for(Duration::ZERO).url().is_err() && urls.get("../a").url().is_err());
-    assert!(urls.put("a").content_type("no\nheader").url().is_err());
+    for none in ["no\nheader", "nonsense", "audio/mpeg;a, text/html"] {
+        assert!(urls.put("a").content_type(none).url().is_err(), "{none:?}");
+    }
     assert!(UploadLimits::new(1).allow("a/b"));
     backends.clear().await;
 }

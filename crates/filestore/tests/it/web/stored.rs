@@ -1,8 +1,9 @@
 //! Answers about files that were stored with a disposition and a cache control.
 
 use http::HeaderValue;
-use statehouse_core::{KeyRing, Secret};
+use statehouse_core::{ErrorKind, KeyRing, Secret};
 use statehouse_filestore::{Disposition, FileServer, SignedUrls, disposition};
+use statehouse_testkit::S3Server;
 
 use super::kit::{Backends, ask, words};
 
@@ -53,6 +54,39 @@ async fn what_is_stored_is_sent_as_far_as_it_does_no_harm_and_what_is_said_goes_
         shown(&signed, &format!("GET {url}"), &["image/png", "inline; filename=\"c.png\"", default], backend).await;
         let url = urls.get("page").disposition(Disposition::Stored).url().unwrap();
         shown(&signed, &format!("GET {url}"), &["text/html", &format!("inline; {name}"), CACHE], backend).await;
+    }
+    backends.clear().await;
+}
+
+/// Browsers split the header at commas and take the last type.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_with_a_comma_is_not_stored_and_one_that_is_there_runs_nowhere() {
+    let backends = Backends::open().await;
+    let kinds = ["audio/mpeg;a, text/html", "audio/mpeg, text/html", "audio/mpeg;a=\"\\\", text/html"];
+    for (backend, files) in &backends.all {
+        for kind in kinds {
+            let error = files.put("a", "<script>").content_type(kind).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{backend}: {kind}");
+            assert!(!files.exists("a").await.unwrap(), "{backend}: {kind}");
+        }
+        let codecs = "video/mp4; codecs=\"avc1.42E01E, mp4a.40.2\"";
+        files.put("a", "x").content_type(codecs).await.unwrap();
+        let server = FileServer::new(files.clone());
+        shown(&server, "GET /a", &[codecs, "inline; filename=\"a\"", "private, no-cache"], backend).await;
+    }
+    // What something else has put there, as by a URL that the server was asked to sign.
+    let server = S3Server::shared().await;
+    let (_, files) = backends.all.iter().find(|(backend, _)| *backend == "s3").unwrap();
+    for kind in kinds {
+        let path = format!("/{}/{}", server.bucket(), files.key("a").unwrap());
+        let put = server.request("PUT", &path, &[("content-type", kind)], b"<script>").await.unwrap();
+        assert_eq!(put.status, 200, "{kind}");
+        let server = FileServer::new(files.clone());
+        let bytes = ["application/octet-stream", "attachment; filename=\"a\"", "private, no-cache"];
+        shown(&server, "GET /a", &bytes, kind).await;
+        let answer = ask(&server, &[], "GET /a", &[]).await;
+        assert_eq!(answer.headers["content-security-policy"], "default-src 'none'; sandbox", "{kind}");
+        assert_eq!(files.head("a").await.unwrap().content_type, None, "{kind}");
     }
     backends.clear().await;
 }

@@ -24,6 +24,8 @@ async fn an_upload_is_within_its_limits_or_leaves_nothing() {
             (Some("text/html"), b"<script>", 415),
             (Some("image/"), PNG, 415),
             (Some("image"), PNG, 415),
+            (Some("image/png;a, text/html"), PNG, 415),
+            (Some("image/tiff, text/html"), b"<script>", 415),
             (None, PNG, 415),
             (Some("image/png"), b"\x89PNG\r\n\x1a\n and much too much of it", 413),
             (Some("image/tiff"), b"whatever it is", 200),

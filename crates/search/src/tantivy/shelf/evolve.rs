@@ -14,6 +14,7 @@ use super::super::generations;
 use super::super::notes::Notes;
 use super::told::{absent, refusal};
 use super::{Filler, FromRows, Generation, Set, Shelf, name, numbered, settled};
+use crate::generation::{are_its_names, check_renamed};
 use crate::work::Stop;
 use crate::{BeginOptions, Digest, DocumentId, Scan, Schema, SchemaDiff, Verify};
 
@@ -75,26 +76,40 @@ impl Shelf {
         if let Some(unreadable) = &set.unreadable {
             return Err(unreadable.refused());
         }
-        let is_same = |beside: &Generation| beside.serves(wanted) && are_its_names(&set.live, beside, &renamed);
-        let anew =
-            from_rows && set.beside.as_ref().is_some_and(|beside| beside.holds_what_is_no_row() && is_same(beside));
+        let anew = from_rows
+            && set
+                .beside
+                .as_ref()
+                .is_some_and(|beside| beside.holds_what_is_no_row() && is_begun(&set.live, beside, wanted, &renamed));
         if let Some(beside) = set.beside.take_if(|_| anew) {
             // What it has of rows may be older than those that come, and nothing says so; what was copied is none of them.
             self.take_out(beside.number, &set)?;
             self.clear(beside.number, Some(&beside.client));
         }
         if let Some(beside) = &set.beside {
-            if beside.serves(wanted) && are_its_names(&set.live, beside, &renamed) {
+            if is_begun(&set.live, beside, wanted, &renamed) {
                 return Ok((beside.number, beside.filled_by.join(&self.epoch)));
             }
             let message = format!("generation {} stands beside the live one: drop it first", beside.number);
             return Err(Error::new(ErrorKind::Conflict, message).with_backend(BACKEND));
         }
         check_renamed(&set.live.client.mapping.schema, wanted, &renamed)?;
-        let notes = Notes { filling: true, renamed };
+        let rows = Arc::new(FromRows::new(from_rows, false));
+        let begun = Generation { rows, ..self.make(&set.live, wanted, Notes { filling: true, renamed })? };
+        let number = begun.number;
+        let filler = begun.filled_by.join(&self.epoch);
+        set.beside = Some(begun);
+        self.publish(&set)?;
+        self.replace(set);
+        tracing::info!(name: "search.generation_begun", generation = number, "a generation of the index is begun");
+        Ok((number, filler))
+    }
+
+    /// An empty generation that knows what was deleted from the live one.
+    fn make(&self, live: &Generation, wanted: &Arc<Schema>, notes: Notes) -> Result<Generation> {
         let dropped = self.dropped.load(Ordering::Acquire);
         let (number, storage) = match self.folder() {
-            None => (set.live.number.max(dropped) + 1, Storage::Memory(RamDirectory::create())),
+            None => (live.number.max(dropped) + 1, Storage::Memory(RamDirectory::create())),
             Some(generations) => {
                 let generations = generations.as_ref().ok_or_else(closed)?;
                 let number = generations.begin(dropped)?;
@@ -105,15 +120,8 @@ impl Shelf {
         };
         let opened = folder::create(storage, Arc::clone(wanted))?;
         let client = Client::open(&self.config, opened, self.folder.clone())?;
-        client.adopt_deletes_of(&set.live.client)?;
-        let rows = Arc::new(FromRows::new(from_rows, false));
-        let begun = Generation { notes: Arc::new(notes), rows, ..Generation::new(number, client) };
-        let filler = begun.filled_by.join(&self.epoch);
-        set.beside = Some(begun);
-        self.publish(&set)?;
-        self.replace(set);
-        tracing::info!(name: "search.generation_begun", generation = number, "a generation of the index is begun");
-        Ok((number, filler))
+        client.adopt_deletes_of(&live.client)?;
+        Ok(Generation { notes: Arc::new(notes), ..Generation::new(number, client) })
     }
 
     pub(in super::super) fn scan(&self, scan: &Scan, stop: &Stop) -> Result<Vec<(DocumentId, u64)>> {
@@ -256,23 +264,8 @@ fn compared((live, beside): (&Generation, &Generation), read: &Read, stop: &Stop
     Ok(Compared { live: read.now(&live.client, stop)?, beside: read.now(&beside.client, stop)? })
 }
 
-/// Whether fields are renamed as they were when the later one of both was begun. Who goes back need not say it.
-fn are_its_names(live: &Generation, beside: &Generation, renamed: &[(String, String)]) -> bool {
-    if beside.number > live.number {
-        return beside.notes.renamed == renamed;
-    }
-    let back = live.notes.renamed.iter().map(|(old, new)| (new, old));
-    renamed.is_empty() || back.eq(renamed.iter().map(|(old, new)| (old, new)))
-}
-
-fn check_renamed(live: &Schema, wanted: &Schema, renamed: &[(String, String)]) -> Result<()> {
-    for (old, new) in renamed {
-        let of = |schema: &Schema, name: &str| schema.field(name).is_some_and(|field| field.source().is_none());
-        if !of(live, old) || !of(wanted, new) {
-            let message =
-                format!("a field is renamed from one of the live generation to one of the new: not {old:?} to {new:?}");
-            return Err(Error::invalid_input(message));
-        }
-    }
-    Ok(())
+/// Whether it was begun for this schema with these names.
+fn is_begun(live: &Generation, beside: &Generation, wanted: &Schema, renamed: &[(String, String)]) -> bool {
+    let (of_live, of_beside) = (&live.notes.renamed, &beside.notes.renamed);
+    beside.serves(wanted) && are_its_names((live.number, of_live), (beside.number, of_beside), renamed)
 }

@@ -7,6 +7,10 @@ use statehouse_core::ErrorKind;
 use statehouse_testkit::longest_poll;
 
 use crate::print::print;
+use crate::tantivy::collapse::Collapse;
+use crate::tantivy::collect::settle_ties;
+use crate::tantivy::found::Found;
+use crate::work::Stop;
 use crate::{
     Cursor, DocumentId, Facet, Field, Highlight, HitsOptions, MAX_SORTS, MAX_TERM_LEN, Operation, Query, Record,
     Schema, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, Sort, TantivyConfig, TantivyIndex, Value,
@@ -291,4 +295,36 @@ async fn hostile_texts_end_with_a_deadline_of_100_ms() {
             assert!(ended.is_ok(), "{kind} of text {number} goes on behind its deadline");
         }
     }
+}
+
+/// What is looked up for hits that are found already, names of groups and ids of ties, ends with its deadline, too.
+#[tokio::test]
+async fn names_and_ids_are_not_looked_up_in_vain() {
+    let schema = Schema::builder().field(Field::keyword("code").sortable()).build().unwrap();
+    let index = TantivyConfig::memory().open(schema).await.unwrap();
+    for id in ["a", "b"] {
+        let row = Record::new(id).unwrap().with("code", "x");
+        index.bulk(vec![Operation::Upsert(row)]).await.unwrap().check().unwrap();
+        index.refresh().await.unwrap();
+    }
+    let client = index.client().unwrap();
+    let snapshot = client.snapshot();
+    assert_eq!(snapshot.segments.len(), 2);
+    let hits = || {
+        let hit = |segment| {
+            let mut found = Found::new((segment, 0, 0), None, Vec::new());
+            found.group = Some(0);
+            found
+        };
+        vec![hit(1), hit(0)]
+    };
+    let collapse = Collapse::of(&snapshot, &SearchRequest::new(Query::all()).with_collapse("code")).unwrap().unwrap();
+    let mut found = hits();
+    collapse.firsts(&snapshot, &mut found, &Stop::default()).unwrap();
+    assert_eq!(found.len(), 1, "one name in both");
+    collapse.firsts(&snapshot, &mut hits(), &Stop::set()).unwrap_err();
+    let (mut found, by_code) = (hits(), []);
+    settle_ties(&snapshot, &mut found, (&by_code, 2), &Stop::default()).unwrap();
+    assert_eq!(found.iter().map(|hit| hit.id.as_deref()).collect::<Vec<_>>(), [Some("a"), Some("b")]);
+    settle_ties(&snapshot, &mut hits(), (&by_code, 2), &Stop::set()).unwrap_err();
 }

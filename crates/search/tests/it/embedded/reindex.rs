@@ -12,39 +12,14 @@ use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
 use statehouse_core::layer::Layer;
 use statehouse_search::{
-    BeginOptions, DocumentId, Field, GenerationOptions, GenerationState, LayeredIndex, Operation, Query, Record,
-    Reindex, Schema, SearchIndex, SearchIndexExt as _, TantivyConfig, rollback,
+    BeginOptions, DocumentId, Field, GenerationOptions, GenerationState, LayeredIndex, Operation, Query, Reindex,
+    Schema, SearchIndex, SearchIndexExt as _, TantivyConfig, rollback,
 };
 
-fn old_schema() -> Schema {
-    Schema::builder()
-        .field(Field::text("title"))
-        .field(Field::keyword("code"))
-        .field(Field::u64("size"))
-        .build()
-        .unwrap()
-}
-
-fn new_schema() -> Schema {
-    let size = Field::keyword("size").sortable();
-    Schema::builder().field(Field::text("name")).field(Field::keyword("code")).field(size).build().unwrap()
-}
-
-fn is_old(schema: &Schema) -> bool {
-    schema.field("title").is_some()
-}
+use crate::changed::{document, is_old, new_schema, old_schema};
 
 fn other(schema: &Schema) -> (Schema, &'static str, &'static str) {
     if is_old(schema) { (new_schema(), "title", "name") } else { (old_schema(), "name", "title") }
-}
-
-fn document(schema: &Schema, id: &str, n: u64) -> Record {
-    let document = Record::new(id).unwrap().with("code", format!("c{n}"));
-    if is_old(schema) {
-        document.with("title", format!("cholera {n}")).with("size", n)
-    } else {
-        document.with("name", format!("cholera {n}")).with("size", n.to_string())
-    }
 }
 
 const KILLED: &str = "STATEHOUSE_TEST_REINDEXER";

@@ -98,6 +98,40 @@ async fn a_facet_has_no_more_values_than_were_asked_for() {
 }
 
 #[tokio::test]
+async fn collapsed_hits_are_one_of_each_group_and_of_no_other() {
+    let of = |id: &str, group: &str| {
+        hit(id).replace("\"sort\"", &format!("\"fields\":{{\"title\":[\"{group}\"]}},\"sort\""))
+    };
+    let values = |documents: u64, values: u64| {
+        format!(r#""aggregations":{{"c":{{"doc_count":{documents},"v":{{"value":{values}}}}}}}"#)
+    };
+    let several = r#"{"type":"illegal_state_exception","reason":"failed to collapse 5, the collapse field must be single valued"}"#;
+    let failed = format!(r#""failed":1,"failures":[{{"shard":0,"reason":{several}}}]"#);
+    let (unexpected, unsupported) = (ErrorKind::Unexpected, ErrorKind::Unsupported);
+    for (found, counted, kind) in [
+        (vec![of("a", "x"), of("b", "y"), hit("c")], values(8, 8), None),
+        (vec![of("a", "x"), of("b", "x")], values(8, 8), Some(unexpected)),
+        (vec![hit("a"), of("b", "x"), hit("c")], values(8, 8), Some(unexpected)),
+        (vec![of("a", "x")], r#""aggregations":{}"#.to_owned(), Some(unexpected)),
+        (vec![of("a", "x")], values(8, 9), Some(unsupported)),
+    ] {
+        let body = hits(9, &found.join(",")).trim_end_matches('}').to_owned() + "}," + &counted + "}";
+        let shown = body.clone();
+        let (_stub, index) = index("", move |_, _| (200, body.clone())).await;
+        let answer = index.search(&everything().with_collapse("title")).await;
+        assert_eq!(answer.err().map(|error| error.kind()), kind, "{shown}");
+    }
+    let partly = hits(9, &of("a", "x")).replace("\"failed\":0", &failed);
+    let wholly =
+        format!(r#"{{"error":{{"type":"search_phase_execution_exception","root_cause":[{several}]}},"status":500}}"#);
+    for (status, body) in [(200, partly), (500, wholly)] {
+        let (_stub, index) = index("", move |_, _| (status, body.clone())).await;
+        let error = index.search(&everything().with_collapse("title")).await.unwrap_err();
+        assert_eq!(error.kind(), unsupported, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn hits_and_documents_of_another_index_are_a_conflict() {
     let other = hit("a").replace("{\"_id\"", "{\"_index\":\"other-000001\",\"_id\"");
     let page = hits(1, &other);

@@ -14,6 +14,7 @@ mod opening;
 mod operator;
 mod proxy;
 mod reading;
+mod reindex;
 mod stub;
 mod stubbed;
 #[cfg(feature = "tantivy")]

@@ -2,8 +2,8 @@ use statehouse_core::ErrorKind;
 use statehouse_search::OpenSearchIndex;
 use statehouse_search::analysis::Analyzer;
 use statehouse_search::{
-    BulkOptions, Field, Outcome, Query, Refresh, Schema, SchemaBuilder, SearchIndex as _, SearchIndexExt as _,
-    SearchRequest, capability,
+    BulkOptions, Field, Operation, Outcome, Query, Refresh, Schema, SchemaBuilder, SearchIndex as _,
+    SearchIndexExt as _, SearchRequest, capability,
 };
 
 use super::{Scratch, config, document, schema, up};
@@ -103,8 +103,11 @@ async fn a_deleted_index_is_an_error_and_is_not_made_again() {
     let scratch = Scratch::new().await;
     let index = scratch.open(schema()).await.unwrap();
     scratch.delete().await;
-    let report = index.bulk(vec![document("a", "x")]).await.unwrap();
-    assert!(matches!(&report.outcomes[..], [Outcome::Failed(error)] if error.kind() == ErrorKind::Unavailable));
+    let delete = Operation::Delete { id: "a".try_into().unwrap(), version: Some(3) };
+    for operation in [document("a", "x"), delete] {
+        let report = index.bulk(vec![operation]).await.unwrap();
+        assert!(matches!(&report.outcomes[..], [Outcome::Failed(error)] if error.kind() == ErrorKind::Unavailable));
+    }
     let search = index.search(&SearchRequest::new(Query::all())).await.unwrap_err();
     let count = index.count(&Query::all().into()).await.unwrap_err();
     let get = index.get(&"a".try_into().unwrap()).await.unwrap_err();

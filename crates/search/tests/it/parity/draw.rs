@@ -2,7 +2,7 @@
 
 use statehouse_search::{
     Facet, FieldBoost, Fuzziness, Highlight, Histogram, MinimumMatch, Operator, Projection, Query, RangeFacet,
-    SearchRequest, Sort, Value,
+    SearchRequest, Sort, Synonyms, Value,
 };
 
 use super::corpus::{Diagnosis, EXTREMES as NUMBERS, schema};
@@ -379,6 +379,28 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
         match r.below(3) {
             0 => request.with_sort(Sort::by("balance")),
             1 => request.with_from(r.below(20) as u64),
+            _ => request,
+        }
+    }),
+    ("synonyms", |r, w| {
+        let words: Vec<_> = (0..6).map(|_| w.word(r, 5)).collect();
+        let [a, b, c, d, e, f] = [0, 1, 2, 3, 4, 5].map(|at| words[at].as_str());
+        let rules = format!("{a}, {b} of {c}, {d}\n{e} => {f}, {b}\n{a} {e} => {c}, {a} {e}");
+        let synonyms = Synonyms::parse(&schema(), "title", &rules).unwrap();
+        let synonyms = if r.below(2) == 0 { synonyms.with_weight(0.3).unwrap() } else { synonyms };
+        let operator = if r.below(3) == 0 { Operator::And } else { Operator::Or };
+        let text = [a, e, d, f].iter().take(1 + r.below(4)).copied().collect::<Vec<_>>().join(" ");
+        found(synonyms.matches(&text, operator).unwrap())
+    }),
+    ("one hit of each group", |r, w| {
+        let request = found(Query::matches("title", w.words(r, 2)));
+        let request = request.with_collapse(["chapter", "parent", "length", "weight", "balance", "share"][r.below(6)]);
+        let sort = Sort::by(["length", "balance", "share", "since", "parent"][r.below(5)]);
+        match r.below(5) {
+            0 => request.with_sort(sort).with_facet(Facet::field("chapter")),
+            1 => request.with_sort(sort.descending()).with_sort(Sort::by_score()),
+            2 => request.with_from(r.below(40) as u64).with_post_filter(Query::term("leaf", true)),
+            3 => request.with_filter(Query::range("length").at_least(r.below(30) as u64)),
             _ => request,
         }
     }),

@@ -12,6 +12,7 @@ mod draw;
 mod exact_first;
 mod functions;
 mod reading;
+mod suggest;
 mod trees;
 
 use std::fmt::Write as _;

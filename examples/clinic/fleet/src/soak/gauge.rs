@@ -49,6 +49,7 @@ impl Gauges {
             entries(&place.temporary),
             stored.map(|stored| number(stored.half)),
             stored.map(|stored| beyond(stored.keys, world.sessions())),
+            stored.map(|stored| number(stored.counters)),
             stored.map(|stored| beyond(stored.documents, world.attached.load(Ordering::Relaxed))),
         ];
         let requests = number(world.requests.load(Ordering::Relaxed));
@@ -130,16 +131,27 @@ fn resident(status: &str) -> Option<f64> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Stored {
     keys: usize,
+    /// Each goes five minutes after a log-in that failed.
+    counters: usize,
     documents: usize,
     half: usize,
 }
 
 async fn stored(place: &Place<'_>) -> Result<Stored, Failure> {
     let Some((redis, s3)) = place.shared else { return Ok(in_folder(&place.data)) };
-    let keys = redis.command(&["DBSIZE"]).await?;
-    let keys = format!("{keys:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse()?;
+    let keys = number(&redis.command(&["DBSIZE"]).await?)?;
+    let counters = number(&redis.command(&["EVAL", "return #redis.call('KEYS', '*log-in-failures*')", "0"]).await?)?;
     let uploads = s3.request("GET", &format!("/{}?uploads=", s3.bucket()), &[], b"").await?.text();
-    Ok(Stored { keys, documents: documents(s3).await?, half: uploads.matches("<UploadId>").count() })
+    Ok(Stored {
+        keys: keys.saturating_sub(counters),
+        counters,
+        documents: documents(s3).await?,
+        half: uploads.matches("<UploadId>").count(),
+    })
+}
+
+fn number(answer: &impl std::fmt::Debug) -> Result<usize, Failure> {
+    Ok(format!("{answer:?}").chars().filter(char::is_ascii_digit).collect::<String>().parse()?)
 }
 
 async fn documents(s3: &S3Server) -> Result<usize, Failure> {

@@ -1,10 +1,9 @@
 //! Every verb of an index, and what came of it in a word.
 
-use statehouse_core::{ErrorKind, Fence, HealthStatus, Key, Namespace, RaiseOptions, Result, Version};
+use statehouse_core::{Fence, HealthStatus, Key, Namespace, RaiseOptions, Result, Version};
 use statehouse_search::{
-    ActivateOptions, BeginOptions, BulkOptions, BulkReport, Facet, GenerationOptions, GenerationsOptions, GetOptions,
-    MergeOptions, OpenSearchConfig, OpenSearchIndex, Operation, Outcome, Query, Record, Scan, SchemaDiff,
-    SearchIndex as _, SearchIndexExt as _, SearchRequest,
+    BulkOptions, BulkReport, Facet, GenerationsOptions, GetOptions, MergeOptions, OpenSearchConfig, OpenSearchIndex,
+    Operation, Outcome, Query, Record, SchemaDiff, SearchIndex as _, SearchIndexExt as _, SearchRequest,
 };
 
 use super::super::schema;
@@ -39,7 +38,7 @@ pub(super) enum Verb {
     /// Under a lock.
     Fenced,
     Raise,
-    /// All that is about a second generation, which there is none of.
+    /// A look at those that there are.
     Generations,
     Health,
 }
@@ -85,11 +84,6 @@ impl Verb {
     /// Whether it looks at something before it writes.
     pub(super) const fn looks_first(self) -> bool {
         matches!(self, Self::Fenced | Self::Raise)
-    }
-
-    /// Whether nothing is asked of the server.
-    pub(super) const fn is_local(self) -> bool {
-        matches!(self, Self::Generations)
     }
 }
 
@@ -203,18 +197,6 @@ fn applied(report: Result<BulkReport>) -> Result<()> {
     })
 }
 
-/// Each of them says that there is none, without asking the server.
 async fn generations(index: &OpenSearchIndex) -> Result<()> {
-    let one = || GenerationOptions::default();
-    let told = [
-        index.generations_with(GenerationsOptions::default()).await.map(drop),
-        index.begin_with(schema().into(), BeginOptions::default()).await.map(drop),
-        index.scan_with(Scan::of(1), one()).await.map(drop),
-        index.copy_with(Vec::new(), one()).await.map(drop),
-        index.activate_with(1, ActivateOptions::default()).await,
-        index.drop_generation_with(1, one()).await,
-    ];
-    let is_unsupported = |told: &Result<()>| told.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported);
-    assert!(told.iter().all(is_unsupported), "{told:?}");
-    Ok(())
+    index.generations_with(GenerationsOptions::default()).await.map(drop)
 }

@@ -1,0 +1,188 @@
+//! A bulk, to whichever generations there are when it is applied.
+//!
+//! It is sent to an alias whose name says which there are, so that a server takes it only from who knows them. What one of
+//! them did not take in, for there are others by then, is sent again by what is so now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use statehouse_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::{Instant, sleep};
+
+use super::bulk::{Rule, Run, To};
+use super::checked::refusals;
+use super::client;
+use super::error::{self, BACKEND, Effect};
+use super::generations::{Both, Rows, SLOW, View, Written, again, is_applied, not_filled};
+use super::{OpenSearchIndex, Seen};
+use crate::work::{Stop, away};
+use crate::{BulkOptions, Operation, Outcome, Reach, Refresh};
+
+/// How long a write pauses that finds another generation about to become live.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl OpenSearchIndex {
+    pub(super) async fn bulk_shared(
+        &self,
+        operations: &Arc<Vec<Operation>>,
+        is_long: bool,
+        options: &BulkOptions,
+    ) -> Result<Vec<Outcome>> {
+        self.check_open()?;
+        let deadline = client::deadline(options.deadline.unwrap_or(self.deadline));
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let outcomes = if is_long {
+            let (schema, operations) = (Arc::clone(&self.schema), Arc::clone(operations));
+            away(Some(left()), move |stop| refusals(&schema, &operations, stop)).await?
+        } else {
+            refusals(&self.schema, operations, &Stop::default())?
+        };
+        if outcomes.iter().any(Option::is_none) {
+            self.check_shape(deadline).await?;
+        }
+        let sending = Sending { index: self, operations, is_long, options, deadline };
+        if options.reach == Reach::Own {
+            return sending.own(outcomes).await;
+        }
+        let (outcomes, unseen) = sending.all(outcomes).await?;
+        if unseen && options.refresh != Refresh::None {
+            // What was written is not in doubt, only whether it can be found.
+            self.refresh_all(Some(left())).await.map_err(|error| error::of_doubt(Effect::Once, error))?;
+        }
+        Ok(outcomes)
+    }
+}
+
+struct Sending<'a> {
+    index: &'a OpenSearchIndex,
+    operations: &'a Arc<Vec<Operation>>,
+    is_long: bool,
+    options: &'a BulkOptions,
+    deadline: Instant,
+}
+
+impl Sending<'_> {
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
+
+    /// Rows, for the generation that the handle fills.
+    async fn own(&self, outcomes: Vec<Option<Outcome>>) -> Result<Vec<Outcome>> {
+        self.index.look(self.left()).await?;
+        let home = self.index.home(self.left()).await?;
+        let Seen { view, .. } = self.index.seen();
+        let is_filling = view.set.beside.is_some_and(|(number, state)| number == home.number && state.is_filling());
+        if !is_filling {
+            return Err(not_filled(home.number));
+        }
+        let rows = Rows { index: self.index, view, number: home.number, deadline: self.deadline };
+        let outcomes = rows.bulk(self.operations, outcomes).await?;
+        if self.options.refresh != Refresh::None {
+            self.index.refresh_all(Some(self.left())).await?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Sends everything until all of it was taken in by those that there are. Says besides whether what was written may not be
+    /// seen yet.
+    async fn all(&self, mut outcomes: Vec<Option<Outcome>>) -> Result<(Vec<Outcome>, bool)> {
+        let mut before: Vec<Option<Outcome>> = outcomes.iter().map(|_| None).collect();
+        let mut unseen = false;
+        for round in 0.. {
+            let view = self.thawed().await?;
+            let start = Instant::now();
+            let mut written = match self.once(&view, std::mem::take(&mut outcomes)).await {
+                Err(error) if round == 0 => return Err(error),
+                Err(error) => {
+                    let unknown = before.iter().map(|_| None).collect();
+                    return Ok((self.given_up(unknown, before, &error), true));
+                }
+                Ok(written) => written,
+            };
+            unseen |= written.unseen || round > 0;
+            let moved = !written.gone.is_empty();
+            if !moved && start.elapsed() < SLOW {
+                return Ok((settled(written.outcomes, before), unseen));
+            }
+            let looked = self.index.look(self.left()).await;
+            if moved && (looked.is_err() || self.index.seen().view.set == view.set || Instant::now() >= self.deadline) {
+                written.restore();
+                return Ok((settled(written.outcomes, before), unseen));
+            }
+            if let Err(error) = looked {
+                return Ok((self.given_up(written.outcomes, before, &error), true));
+            }
+            if self.index.seen().view.set == view.set {
+                return Ok((settled(written.outcomes, before), unseen));
+            }
+            // There are others by now. What was applied is applied again by what is so now.
+            for (place, before) in before.iter_mut().enumerate() {
+                let applied = written.outcomes[place].take_if(|outcome| is_applied(outcome));
+                let applied = applied.or_else(|| written.applied.remove(&place));
+                if written.gone.contains(&place) {
+                    written.outcomes[place] = None;
+                }
+                *before = applied.or_else(|| before.take());
+            }
+            outcomes = written.outcomes;
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// What is seen of the index, once nobody is about to make another generation live.
+    async fn thawed(&self) -> Result<Arc<View>> {
+        loop {
+            let view = self.index.seen().view;
+            if !view.set.frozen {
+                return Ok(view);
+            }
+            if Instant::now() + PAUSE >= self.deadline {
+                let message = "another generation of the index is about to become live";
+                let error = Error::new(ErrorKind::Unavailable, message).with_backend(BACKEND);
+                return Err(error.with_retry(Retry::After(PAUSE)));
+            }
+            sleep(PAUSE).await;
+            self.index.look(self.left()).await?;
+        }
+    }
+
+    async fn once(&self, view: &Arc<View>, outcomes: Vec<Option<Outcome>>) -> Result<Written> {
+        let fence = self.options.fence.as_ref().map(|fence| (&self.index.marks, fence));
+        let ground = &*self.index.ground;
+        if view.beside.is_some() {
+            let home = self.index.home(self.left()).await?.number;
+            let (view, is_long, deadline) = (Arc::clone(view), self.is_long, self.deadline);
+            return Both { ground, view, home, fence, is_long, deadline }.bulk(self.operations, outcomes).await;
+        }
+        let alias = view.set.name(ground.alias.as_str());
+        let to = To { client: &ground.client, alias: &alias, rule: Rule::Newer };
+        let mut run = Run { fence, outcomes, ..Run::new(to, self.operations, self.is_long, self.deadline) };
+        run.finish(self.options.refresh).await?;
+        // The server does not refresh where all it was given is stale, which is also what a second try finds.
+        let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));
+        let Run { outcomes, gone, .. } = run;
+        Ok(Written { outcomes, gone, unseen, ..Written::default() })
+    }
+
+    /// Nobody can say any more which generations have what was applied.
+    fn given_up(&self, outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>, error: &Error) -> Vec<Outcome> {
+        let failed = |(place, (outcome, before)): (usize, (Option<Outcome>, Option<Outcome>))| {
+            let key = self.operations[place].id().as_str();
+            match outcome {
+                Some(outcome) if !is_applied(&outcome) && before.is_none() => outcome,
+                None if before.is_none() => Outcome::Failed(again(error).with_key(key)),
+                _ => Outcome::Failed(error::of_doubt(Effect::Once, again(error)).with_key(key)),
+            }
+        };
+        outcomes.into_iter().zip(before).enumerate().map(failed).collect()
+    }
+}
+
+/// What became of each: what was applied at first, and came too late when it was sent again, was applied.
+fn settled(outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>) -> Vec<Outcome> {
+    let settle = |(outcome, before): (Option<Outcome>, Option<Outcome>)| match (outcome, before) {
+        (None | Some(Outcome::Stale | Outcome::NotFound), Some(before)) => before,
+        (outcome, _) => outcome.expect("each was refused or sent"),
+    };
+    outcomes.into_iter().zip(before).map(settle).collect()
+}
