@@ -118,8 +118,8 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //!
 //! Keys are in none of them.
 //!
-//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `s3.request` around each try of
-//! a request to S3.
+//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `s3.request` or `azure.request` around
+//! each try of a request to S3 or Azure.
 //!
 //! # Testing your own backend
 //! With the feature `conformance` the macro `filestore_conformance!` makes one test for each behavior of the contract; a

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -17,9 +18,22 @@ const ACCOUNT: &str = "statehouse";
 const KEY: &[u8] = b"statehouse-key-of-the-tests-only";
 const CONTAINER: &str = "statehouse";
 
-/// The program, and where npm puts it.
 const PROGRAM: &str = "azurite-blob";
-const FOLDER: &str = "azurite/node_modules/.bin";
+
+/// Where npm puts it in the tool cache.
+const SCRIPT: &str = "azurite/node_modules/azurite/dist/src/blob/main.js";
+
+/// The program, and what it has to be called with: `azurite-blob` on the PATH, or Node.js and the script in the tool cache.
+///
+/// # Errors
+/// The command that installs it, if it is nowhere.
+pub fn find_azurite() -> Result<(PathBuf, Vec<OsString>), StartError> {
+    let script = tools::tool_cache().join(SCRIPT);
+    if !script.exists() {
+        return Ok((tools::find_program(PROGRAM, &[])?, Vec::new()));
+    }
+    Ok((tools::find_program("node", &[])?, vec![script.into()]))
+}
 
 /// Azurite, an emulator of Azure Blob Storage, with one container. It writes what it has acknowledged to its disk some
 /// seconds later, unlike Azure.
@@ -74,11 +88,11 @@ impl AzureServer {
         let data = folder.path().join("data");
         std::fs::create_dir(&data)?;
         let port = Port::reserve()?;
-        let program = tools::find_program(PROGRAM, &[tools::tool_cache().join(FOLDER)])?;
+        let (program, mut args) = find_azurite()?;
         let address = port.address();
         let number = address.port().to_string();
         let flags = ["--blobHost", "127.0.0.1", "--silent", "--disableTelemetry", "--skipApiVersionCheck"];
-        let mut args: Vec<OsString> = flags.map(OsString::from).into();
+        args.extend(flags.map(OsString::from));
         args.extend(["--blobPort".into(), number.into(), "--location".into(), data.into()]);
         let env = vec![("AZURITE_ACCOUNTS", OsString::from(format!("{ACCOUNT}:{}", base64(KEY))))];
         let launch = Launch { name: PROGRAM, program, args, env, refuses_root: false };

@@ -64,7 +64,7 @@ mod tls;
 mod tools;
 mod url;
 
-pub use azure::AzureServer;
+pub use azure::{AzureServer, find_azurite};
 pub use ends::output_within;
 pub use error::StartError;
 pub use http::Response;

@@ -10,6 +10,8 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion};
 use statehouse_core::{Capabilities, Error, ErrorKind, Result, Timestamp};
 
+#[cfg(feature = "azure")]
+use super::azure::blob_name;
 use super::connection::Native;
 use super::error::{map_error, nested};
 use super::metadata::{self, Marks};
@@ -198,7 +200,10 @@ impl Remote {
     }
 
     pub(super) fn path(&self, key: &str) -> Result<Path> {
-        Path::parse(format!("{}{key}", self.prefix))
+        let name = format!("{}{key}", self.prefix);
+        #[cfg(feature = "azure")]
+        let name = if self.is_azure() { blob_name::encode(&name) } else { name };
+        Path::parse(name)
             .map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
     }
 
@@ -210,7 +215,16 @@ impl Remote {
                 "the key and the store's prefix are longer than {most} bytes together"
             )));
         }
+        #[cfg(feature = "azure")]
+        if self.is_azure() {
+            return blob_name::check(&self.prefix, key, BESIDE);
+        }
         Ok(())
+    }
+
+    /// Whether it is a container of Azure.
+    pub(super) fn is_azure(&self) -> bool {
+        self.native.as_ref().is_some_and(|native| native.s3().is_none())
     }
 
     /// Where the digests that are apart of a file are kept, and then that of one put.

@@ -63,7 +63,7 @@ pub(super) enum Cloud {
     },
     #[cfg(feature = "azure")]
     Azure {
-        signer: object_store::azure::MicrosoftAzure,
+        signs: super::azure::sas::Signs,
     },
 }
 
@@ -75,6 +75,12 @@ impl Native {
             #[cfg(feature = "azure")]
             Cloud::Azure { .. } => None,
         }
+    }
+
+    /// Whether it signs requests in advance.
+    #[cfg(feature = "azure")]
+    pub(super) const fn signs(&self) -> bool {
+        !matches!(self.cloud, Cloud::Azure { signs: super::azure::sas::Signs::Nothing })
     }
 }
 

@@ -8,6 +8,8 @@ use statehouse_core::{Error, Result};
 use tokio::time::Instant;
 
 #[cfg(feature = "azure")]
+use super::azure::blob_name;
+#[cfg(feature = "azure")]
 use super::azure::listed::{Blob, parse};
 use super::connection::Native;
 use super::request::astray;
@@ -45,6 +47,9 @@ pub(super) struct Listed {
     pub(super) contents: Vec<Content>,
     pub(super) common_prefixes: Vec<CommonPrefix>,
     pub(super) next_continuation_token: Option<String>,
+    /// Whether names are written as Azure takes them.
+    #[serde(skip)]
+    pub(super) of_blobs: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,11 +102,16 @@ impl Listed {
             #[cfg(not(feature = "azure"))]
             None => return Err(astray("the server cannot be asked for a listing")),
         };
-        let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();
-        if listed.prefix.is_some() && decoded != asked.whole {
+        Ok((listed, now))
+    }
+
+    /// Fails where the answer says that it is of another prefix than this.
+    fn check(self, prefix: &str) -> Result<Self> {
+        let encoding = self.encoding_type.as_deref();
+        if self.prefix.as_deref().is_some_and(|given| decode(given, encoding) != prefix) {
             return Err(astray("the server's listing is of another prefix than the one that was asked for"));
         }
-        Ok((listed, now))
+        Ok(self)
     }
 
     async fn ask_s3(until: Option<Instant>, native: &Native, asked: &Asked<'_>) -> Result<(Self, Option<SystemTime>)> {
@@ -117,7 +127,7 @@ impl Listed {
         query.extend(asked.token.map(|token| ("continuation-token", token)));
         query.extend(asked.after.map(|after| ("start-after", after)));
         let (text, now) = native.get_until(until, "ListBucketResult", &query).await?;
-        Ok((Self::parse(&text)?, now))
+        Ok((Self::parse(&text)?.check(asked.whole)?, now))
     }
 
     fn parse(text: &[u8]) -> Result<Self> {
@@ -130,11 +140,11 @@ impl Listed {
         native: &Native,
         asked: &Asked<'_>,
     ) -> Result<(Self, Option<SystemTime>)> {
-        let most = asked.most.map(|most| most.to_string());
+        let (most, prefix) = (asked.most.map(|most| most.to_string()), blob_name::encode_beginning(asked.whole));
         let mut query = vec![("restype", "container"), ("comp", "list")];
         query.extend(most.as_deref().map(|most| ("maxresults", most)));
-        if !asked.whole.is_empty() {
-            query.push(("prefix", asked.whole));
+        if !prefix.is_empty() {
+            query.push(("prefix", &*prefix));
         }
         if asked.one_level {
             query.push(("delimiter", "/"));
@@ -152,11 +162,17 @@ impl Listed {
             common_prefixes: found.prefixes.into_iter().map(|prefix| CommonPrefix { prefix }).collect(),
             next_continuation_token: found.next,
             encoding_type: None,
+            of_blobs: true,
         };
-        Ok((listed, now))
+        Ok((listed.check(&prefix)?, now))
     }
 
+    /// A key as the server has it. One that is no name of ours becomes one that no file has.
     pub(super) fn decode(&self, text: &str) -> String {
+        #[cfg(feature = "azure")]
+        if self.of_blobs {
+            return blob_name::decode(text);
+        }
         decode(text, self.encoding_type.as_deref())
     }
 }

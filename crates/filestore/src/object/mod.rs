@@ -11,6 +11,7 @@ mod copy;
 mod copy_parts;
 mod delete;
 mod diagnose;
+mod encoding;
 mod error;
 mod expiry;
 mod fenced;
@@ -108,7 +109,7 @@ const HEALTH: Duration = Duration::from_millis(900);
 /// Files in parts are block blobs; an upload that is given up leaves blocks that Azure drops after a week. The blocks of one name are in one heap, and who
 /// completes an upload empties it: of uploads in parts to one name at the same time one may be refused with a `Conflict` that says to try again. There are no stages,
 /// and a copy goes through this host. Each put has an etag of its own. Names of metadata are letters and digits there, and anything else in them is `_` and
-/// two hexadecimal digits. A page of a listing is read by Azure's markers; without one, as behind a name that is given, and where files are
+/// two hexadecimal digits, and in names of files so are `%`, `\`, and a dot at the end of a part, with `%` before them: Azure takes `\` for `/` and leaves such dots out. A page of a listing is read by Azure's markers; without one, as behind a name that is given, and where files are
 /// not kept below others' names, from the beginning.
 ///
 /// # Capabilities
@@ -180,7 +181,7 @@ impl ObjectFileStore {
         let config = config.bounded();
         let (blobs, native) =
             azure::connection::build(&config).map_err(|error| of_opening("azure", error, &config.shared))?;
-        let presigned = config.signs().then_some(capability::PRESIGNED);
+        let presigned = native.signs().then_some(capability::PRESIGNED);
         let told: Vec<_> = presigned.into_iter().chain([capability::ETAG_PER_PUT]).collect();
         Self::open_native("azure", Arc::new(blobs), native, &config.shared, &told).await
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use object_store::client::{HttpRequest, HttpRequestBody};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -13,15 +13,10 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::connection::Native;
+use super::encoding::{PATH, QUERY};
 use super::error::{map_error, not_a_server};
 use super::patience::timed_out;
 use super::wire::{Answer, Terms, observe};
-
-/// RFC 3986's unreserved characters are left as they are, as signatures want it.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// And what divides a path.
-const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

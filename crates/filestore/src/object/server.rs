@@ -47,7 +47,8 @@ impl Server {
         let (name, port) = self.host().rsplit_once(':').filter(|(_, port)| !port.contains(']')).unzip();
         let port = port.and_then(|port| port.parse().ok()).unwrap_or(usual);
         let name = name.unwrap_or_else(|| self.host()).trim_start_matches('[').trim_end_matches(']');
-        statehouse_core::span::of_http_request("s3.request", method, (name, port), resent)
+        let span = if self.kind == "S3" { "s3.request" } else { "azure.request" };
+        statehouse_core::span::of_http_request(span, method, (name, port), resent)
     }
 
     /// The host and port, without the scheme.
@@ -78,9 +79,9 @@ mod tests {
     fn a_span_tells_host_and_port_and_no_bucket() {
         let spans = statehouse_core::conformance::Spans::default();
         let _guard = tracing::subscriber::set_default(spans.clone());
-        let config = S3Config::new("scans");
+        let server = |url, region| Server::new("S3", &S3Config::new("scans"), url, region);
         for (url, resent) in [("https://s3.example.org/scans", 0), ("http://[::1]:9000/scans", 2)] {
-            drop(Server::new(&config, url, "eu-1").span("GET", resent));
+            drop(server(url, "eu-1").span("GET", resent));
         }
         let begin = "statehouse otel.name=\"s3.request\" otel.kind=\"client\" http.request.method=\"GET\"";
         let ends = [

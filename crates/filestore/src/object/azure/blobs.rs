@@ -8,11 +8,14 @@ use futures_util::stream::BoxStream;
 use object_store::azure::MicrosoftAzure;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::super::connection::Native;
+
+/// How often the end of a file is read that is replaced again and again.
+const TRIES: u32 = 8;
 
 /// Sends a delete as a request of its own: it has a status then, and can be conditional. One in a batch has no signature.
 #[derive(Debug)]
@@ -27,6 +30,28 @@ impl fmt::Display for Blobs {
     }
 }
 
+impl Blobs {
+    /// The last bytes of a file. Azure knows no range that counts from the end, so its length is asked for first.
+    async fn last(&self, location: &Path, len: u64, options: &GetOptions) -> Result<GetResult> {
+        let mut tries = 0;
+        loop {
+            let head = GetOptions { range: None, head: true, ..options.clone() };
+            let now = self.inner.get_opts(location, head).await?.meta;
+            if now.size == 0 {
+                return Err(Error::Generic { store: "Azure", source: "an empty file has no last bytes".into() });
+            }
+            let range = Some(GetRange::Bounded(now.size.saturating_sub(len)..now.size));
+            let of_now = GetOptions { range, if_match: now.e_tag, version: options.version.clone(), ..GetOptions::default() };
+            tries += 1;
+            match self.inner.get_opts(location, of_now).await {
+                // Replaced meanwhile.
+                Err(Error::Precondition { .. }) if tries < TRIES => {}
+                got => return got,
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl ObjectStore for Blobs {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
@@ -38,7 +63,10 @@ impl ObjectStore for Blobs {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(location, options).await
+        match options.range {
+            Some(GetRange::Suffix(len)) if !options.head => self.last(location, len, &options).await,
+            _ => self.inner.get_opts(location, options).await,
+        }
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

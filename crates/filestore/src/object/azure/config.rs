@@ -231,11 +231,6 @@ impl AzureConfig {
         Self { shared: bounded(self.shared), ..self }
     }
 
-    /// Whether URLs can be signed for others.
-    pub(in super::super) const fn signs(&self) -> bool {
-        !matches!(self.credentials, Some(AzureCredentials::Sas(_)))
-    }
-
     pub(super) fn check(&self) -> Result<()> {
         let refuse = |message: &'static str| Err(Error::invalid_config(&self.shared.setting, message));
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use object_store::StaticCredentialProvider;
 use object_store::azure::{
-    AzureAccessKey, AzureConfigKey as Key, AzureCredential, AzureCredentialProvider, MicrosoftAzureBuilder, split_sas,
+    AzureAccessKey, AzureConfigKey as Key, AzureCredential, AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder,
+    split_sas,
 };
 use statehouse_core::{Error, ErrorKind, Result};
 
 use super::super::connection::{Askers, BoxError, Cloud, Native, Ready, http, is_safe, retry};
+use super::super::encoding::from_base64;
 use super::super::role::Role;
 use super::super::server::Server;
 use super::super::sign::Signer;
 use super::blobs::Blobs;
 use super::config::{AzureConfig, AzureCredentials};
+use super::sas::Signs;
 
 /// What is taken from the environment, and only if no credentials are given. Not among them: what switches signatures or TLS
 /// off, what starts programs, and what our own settings say.
@@ -57,7 +60,7 @@ pub(in super::super) fn build(config: &AzureConfig) -> Result<(Blobs, Native)> {
     let signer = Signer::Azure { credentials: Arc::clone(&credentials), account: account.clone() };
     let http = http(shared, signer, &server).map_err(refuse)?;
     let builder = MicrosoftAzureBuilder::new()
-        .with_account(account)
+        .with_account(&account)
         .with_container_name(&shared.bucket)
         .with_endpoint(endpoint.to_owned())
         .with_credentials(credentials)
@@ -65,8 +68,9 @@ pub(in super::super) fn build(config: &AzureConfig) -> Result<(Blobs, Native)> {
         .with_retry(retry(shared));
     // The wire signs, when everything that is to be signed is there.
     let inner = builder.clone().with_skip_signature(true).build().map_err(|error| refuse(error.into()))?;
-    let signer = builder.build().map_err(|error| refuse(error.into()))?;
-    let native = Native { cloud: Cloud::Azure { signer }, http, url, server, retries: shared.retries };
+    let delegated = builder.build().map_err(|error| refuse(error.into()))?;
+    let cloud = Cloud::Azure { signs: signs(config, &environment, &account, delegated) };
+    let native = Native { cloud, http, url, server, retries: shared.retries };
     Ok((Blobs { inner, native: native.clone() }, native))
 }
 
@@ -116,6 +120,27 @@ fn credentials(
     Ok(Arc::new(Role::new(super::KIND, inner, seen, config.shared.timeout)))
 }
 
+/// What these credentials sign in advance. Of what the environment says, one goes before the other as `object_store` has them.
+fn signs(config: &AzureConfig, environment: &[(Key, String)], account: &str, delegated: MicrosoftAzure) -> Signs {
+    let found = |wanted: Key| environment.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.as_str());
+    let application = found(Key::ClientId).is_some()
+        && found(Key::AuthorityId).is_some()
+        && (found(Key::ClientSecret).is_some() || found(Key::FederatedTokenFile).is_some());
+    let key = match &config.credentials {
+        Some(AzureCredentials::AccessKey(key)) => Some(key.expose()),
+        Some(AzureCredentials::Sas(_)) => return Signs::Nothing,
+        Some(AzureCredentials::Application { .. }) => None,
+        None if found(Key::Token).is_some() => None,
+        None if found(Key::AccessKey).is_some() => found(Key::AccessKey),
+        None if found(Key::SasKey).is_some() && !application => return Signs::Nothing,
+        None => None,
+    };
+    match key.and_then(from_base64) {
+        Some(key) => Signs::Key { account: account.to_owned(), key },
+        None => Signs::Delegated(Box::new(delegated)),
+    }
+}
+
 /// Refuses to take a host's identity over a network without TLS.
 fn check_identity(url: &str) -> Result<(), BoxError> {
     let url: ::http::Uri = url.parse()?;
@@ -160,5 +185,22 @@ mod tests {
         let given = config.with_credentials(AzureCredentials::AccessKey(Secret::new("aHVudGVyMg==")));
         let environment = [(Key::MsiEndpoint, "http://vault.internal/x".to_owned())];
         assert!(credentials(&given, "clinicfiles", &environment).is_ok());
+    }
+
+    #[test]
+    fn what_signs_is_what_asks() {
+        let key = || "aHVudGVyMg==".to_owned();
+        let signed = |environment: &[(Key, String)]| {
+            let builder = MicrosoftAzureBuilder::new().with_account("clinicfiles").with_container_name("scans");
+            let delegated = builder.with_access_key(key()).build().unwrap();
+            format!("{:?}", signs(&AzureConfig::new("clinicfiles", "scans"), environment, "clinicfiles", delegated))
+        };
+        let sas = || (Key::SasKey, "sv=1&sig=x".to_owned());
+        let application = [Key::ClientId, Key::AuthorityId, Key::ClientSecret].map(|key| (key, "x".to_owned()));
+        assert_eq!(signed(&[]), "Delegated");
+        assert_eq!(signed(&[(Key::AccessKey, key()), sas()]), "Key");
+        assert_eq!(signed(&[(Key::Token, "x".to_owned()), (Key::AccessKey, key())]), "Delegated");
+        assert_eq!(signed(&[sas()]), "Nothing");
+        assert_eq!(signed(&[&application[..], &[sas()]].concat()), "Delegated");
     }
 }

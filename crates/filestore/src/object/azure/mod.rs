@@ -1,5 +1,6 @@
 //! Files in Azure Blob Storage: what is said otherwise there than to S3.
 
+pub(super) mod blob_name;
 pub(super) mod blobs;
 pub(super) mod codes;
 mod config;
@@ -8,6 +9,7 @@ pub(super) mod listed;
 pub(super) mod names;
 mod page;
 mod presign;
+pub(super) mod sas;
 
 /// What errors call the service.
 pub(super) const KIND: &str = "Azure";

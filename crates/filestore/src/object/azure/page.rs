@@ -11,6 +11,7 @@ use super::super::client::{Nesting, Remote};
 use super::super::connection::Native;
 use super::super::listed::{Asked, Listed, is_prefix, read_token, write_token};
 use super::super::request::astray;
+use super::blob_name::{self, least_behind};
 use crate::meta::Entry;
 use crate::options::{Depth, ListOptions, Page, Start};
 
@@ -25,6 +26,8 @@ struct Reading<'a> {
     remote: &'a Remote,
     options: &'a ListOptions,
     whole: String,
+    /// What the names of this store begin with, as Azure has them.
+    before: String,
     /// The name that everything wanted is behind.
     start: String,
     /// What is wanted, of which there may be one more than the page has: a file, or none for what is gathered.
@@ -32,9 +35,9 @@ struct Reading<'a> {
     foreign: Vec<String>,
     /// For each answer, how it was asked for and the last name in it that is wanted.
     answers: Vec<(Option<String>, String)>,
-    /// The last name, wanted or not.
+    /// The last name as Azure has it, wanted or not.
     last: String,
-    /// Nothing that is still to come is before this.
+    /// No name that is still to come is before this.
     bound: String,
     in_order: bool,
 }
@@ -83,6 +86,7 @@ impl<'a> Reading<'a> {
             remote,
             options,
             whole: format!("{}{}", remote.prefix, options.prefix),
+            before: blob_name::encode(&remote.prefix),
             start,
             found: BTreeMap::new(),
             foreign: Vec::new(),
@@ -107,9 +111,10 @@ impl<'a> Reading<'a> {
         let mut all: Vec<_> = names.chain(listed.common_prefixes.iter().map(|common| (&common.prefix, None))).collect();
         // Files and what is gathered come in one order, of which only that of each of both is left here.
         all.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-        for (key, content) in all {
-            self.pass(key);
-            if self.remote.is_own(key) {
+        for (text, content) in all {
+            self.pass(text);
+            let key = listed.decode(text);
+            if self.remote.is_own(&key) {
                 continue;
             }
             let name = key.strip_prefix(&self.remote.prefix).filter(|_| key.starts_with(&self.whole));
@@ -135,16 +140,14 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Looks at the order of the names.
-    fn pass(&mut self, key: &str) {
-        self.in_order &= is_before(&self.last, key);
-        key.clone_into(&mut self.last);
+    /// Looks at the order of the names as Azure has them.
+    fn pass(&mut self, text: &str) {
+        self.in_order &= is_before(&self.last, text);
+        text.clone_into(&mut self.last);
         // Before one that has no character of more than two bytes in UTF-16, nothing comes later in either order.
-        if key.chars().all(|c| c.len_utf16() == 1) {
-            let name = key.strip_prefix(&self.remote.prefix).unwrap_or_default();
-            if name > self.bound.as_str() {
-                name.clone_into(&mut self.bound);
-            }
+        if text.chars().all(|c| c.len_utf16() == 1) {
+            let bound = least_behind(text.strip_prefix(&self.before).unwrap_or_default());
+            self.bound = std::mem::take(&mut self.bound).max(bound);
         }
     }
 
