@@ -15,7 +15,10 @@ use crate::{Result, install};
 
 /// Each target, and the files with what it parses.
 const PARSERS: [(&str, &[&str]); 33] = [
-    ("blob_listing", &["crates/filestore/src/object/azure/blob_name.rs", "crates/filestore/src/object/azure/listed.rs"]),
+    (
+        "blob_listing",
+        &["crates/filestore/src/object/azure/blob_name.rs", "crates/filestore/src/object/azure/listed.rs"],
+    ),
     ("byte_ranges", &["crates/filestore/src/web/range.rs"]),
     ("cache_record", &["crates/cache/src/redis/format.rs"]),
     ("cluster_slots", &["crates/redis/src/topology/slot_map.rs"]),

@@ -203,8 +203,7 @@ impl Remote {
         let name = format!("{}{key}", self.prefix);
         #[cfg(feature = "azure")]
         let name = if self.is_azure() { blob_name::encode(&name) } else { name };
-        Path::parse(name)
-            .map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
+        Path::parse(name).map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
     }
 
     /// Whether a file of this key can be stored, with what is kept beside it. A key without a prefix always can.

@@ -74,7 +74,11 @@ mod tests {
         for seconds in [0, 951_868_799, 1_772_323_200, 4_102_444_799] {
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
             let text = write_time(time);
-            assert_eq!((text.len(), parse_iso(&text)), (20, Some(Timestamp::from_micros(seconds * 1_000_000))), "{text}");
+            assert_eq!(
+                (text.len(), parse_iso(&text)),
+                (20, Some(Timestamp::from_micros(seconds * 1_000_000))),
+                "{text}"
+            );
         }
     }
 }

@@ -8,8 +8,8 @@ use futures_util::stream::BoxStream;
 use object_store::azure::MicrosoftAzure;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::super::connection::Native;
@@ -41,7 +41,8 @@ impl Blobs {
                 return Err(Error::Generic { store: "Azure", source: "an empty file has no last bytes".into() });
             }
             let range = Some(GetRange::Bounded(now.size.saturating_sub(len)..now.size));
-            let of_now = GetOptions { range, if_match: now.e_tag, version: options.version.clone(), ..GetOptions::default() };
+            let of_now =
+                GetOptions { range, if_match: now.e_tag, version: options.version.clone(), ..GetOptions::default() };
             tries += 1;
             match self.inner.get_opts(location, of_now).await {
                 // Replaced meanwhile.

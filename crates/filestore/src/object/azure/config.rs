@@ -5,6 +5,7 @@ use statehouse_core::{Capability, Error, Result, Secret, ServiceUrl};
 
 use super::super::config::{Probe, S3Config, Transport};
 use super::super::connection::bounded;
+use super::super::encoding::from_base64;
 
 /// Where a container of Azure Blob Storage is and how it is used.
 ///
@@ -244,6 +245,11 @@ impl AzureConfig {
         if !taken && !matches!(container.as_str(), "$root" | "$web") {
             return refuse("the container must be 3 to 63 lower-case letters, digits and hyphens");
         }
+        if let Some(AzureCredentials::AccessKey(key)) = &self.credentials
+            && from_base64(key.expose()).is_none()
+        {
+            return refuse("the access key must be in base 64, as Azure shows it, and percent-encoded in a URL");
+        }
         self.shared.check()
     }
 }
@@ -296,6 +302,7 @@ mod tests {
             "az://Scans?account=clinicfiles",
             "az://scans?account=clinic.files",
             "az://scans?account=evil.example/",
+            "az://scans?account=clinicfiles&access_key=hunter2",
             "az://scans?account=clinicfiles&access_key=a&sas_token=b",
             "az://scans?account=clinicfiles&client_id=a",
             "az://scans?account=clinicfiles&endpoint=http://h",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use object_store::StaticCredentialProvider;
 use object_store::azure::{
-    AzureAccessKey, AzureConfigKey as Key, AzureCredential, AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder,
-    split_sas,
+    AzureAccessKey, AzureConfigKey as Key, AzureCredential, AzureCredentialProvider, MicrosoftAzure,
+    MicrosoftAzureBuilder, split_sas,
 };
 use statehouse_core::{Error, ErrorKind, Result};
 
