@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, Namespace, Secret, ServiceUrl};
 use statehouse_filestore::object::Transport;
 use statehouse_filestore::{
-    AzureConfig, AzureCredentials, Body, Digest, FileStore, Files, ObjectFileStore, PresignOptions, Probe, PutOutcome,
-    Verb, capability,
+    AzureConfig, AzureCredentials, Body, Digest, FileStore, Files, ObjectFileStore, Probe, PutOutcome, capability,
 };
 use statehouse_testkit::{AzureServer, Direction, FaultProxy};
 
@@ -19,7 +18,7 @@ pub(crate) fn config(server: &AzureServer) -> AzureConfig {
         .with_timeouts(Duration::from_secs(2), Duration::from_secs(10))
 }
 
-async fn open(config: AzureConfig) -> Files {
+pub(crate) async fn open(config: AzureConfig) -> Files {
     crate::s3::files(ObjectFileStore::open_azure(config).await.unwrap())
 }
 
@@ -29,7 +28,7 @@ async fn behind(server: &AzureServer, proxy: &FaultProxy) -> Files {
     open(config.with_timeouts(Duration::from_secs(1), Duration::from_secs(2))).await
 }
 
-fn target(files: &Files, name: &str) -> String {
+pub(crate) fn target(files: &Files, name: &str) -> String {
     format!("/statehouse/statehouse/{}/{name}", files.namespace())
 }
 
@@ -193,64 +192,6 @@ async fn foreign_things_are_left_out_of_listings_and_counted() {
     }
 }
 
-async fn send(method: reqwest::Method, url: &str, headers: &[(String, String)], body: &'static str) -> (u16, String) {
-    static PROVIDER: std::sync::Once = std::sync::Once::new();
-    // None is needed for plain HTTP, and reqwest wants one.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = client.request(method, url).body(body);
-    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
-}
-
-#[tokio::test]
-async fn azure_answers_what_was_signed_and_what_it_holds_nobody_to_is_not_signed() {
-    use reqwest::Method;
-    let files = open(config(AzureServer::shared().await)).await;
-    let key = files.key("p42/a b.png").unwrap();
-    let minute = Duration::from_secs(60);
-    let sign = async |options| files.store().presign_with(&key, options).await;
-    let upload = sign(PresignOptions::new(Verb::Put, minute)).await.unwrap();
-    let (status, text) = send(Method::PUT, &upload.url, &upload.headers, "12345").await;
-    assert_eq!(status, 201, "{text}");
-    assert_eq!(files.get("p42/a b.png").bytes().await.unwrap(), "12345");
-    assert_eq!(send(Method::GET, &upload.url, &[], "").await.0, 403, "it is for storing");
-    let download = sign(PresignOptions::new(Verb::Get, minute)).await.unwrap();
-    assert_eq!(send(Method::GET, &download.url, &download.headers, "").await, (200, "12345".to_owned()));
-    assert_eq!(send(Method::PUT, &download.url, &upload.headers, "mine").await.0, 403);
-    let other = download.url.replace("a%20b.png", "other.png");
-    assert_ne!(other, download.url);
-    assert_eq!(send(Method::GET, &other, &[], "").await.0, 403);
-    let short = sign(PresignOptions::new(Verb::Get, Duration::from_secs(1))).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert_eq!(send(Method::GET, &short.url, &[], "").await.0, 403, "it has expired");
-    let (mut once, mut named) = (PresignOptions::new(Verb::Put, minute), PresignOptions::new(Verb::Get, minute));
-    once.create = true;
-    let replacing = sign(once.clone()).await.unwrap();
-    assert_eq!(send(Method::PUT, &replacing.url, &replacing.headers, "mine").await.0, 403, "it is there already");
-    let new = files.store().presign_with(&files.key("new.").unwrap(), once).await.unwrap();
-    assert_eq!(send(Method::PUT, &new.url, &new.headers, "first").await.0, 201);
-    assert_eq!(send(Method::PUT, &new.url, &new.headers, "second").await.0, 403);
-    assert_eq!(files.get("new.").bytes().await.unwrap(), "first");
-    named.disposition = Some("attachment; filename=\"a b.png\"".to_owned());
-    let saved = sign(named).await.unwrap();
-    assert_eq!(send(Method::GET, &saved.url, &saved.headers, "").await.0, 200);
-    let other = saved.url.replace("attachment", "inline");
-    assert_ne!(other, saved.url);
-    assert_eq!(send(Method::GET, &other, &saved.headers, "").await.0, 403, "it is signed");
-    let put = || PresignOptions::new(Verb::Put, minute);
-    let (mut typed, mut long, mut known) = (put(), put(), put());
-    typed.content_type = Some("image/png".to_owned());
-    long.len = Some(5);
-    known.sha256 = Some(Digest::of(b"12345"));
-    for options in [typed, long, known] {
-        assert_eq!(sign(options).await.unwrap_err().kind(), ErrorKind::Unsupported);
-    }
-    files.delete("new.").await.unwrap();
-    files.delete("p42/a b.png").await.unwrap();
-}
-
 #[tokio::test]
 async fn an_outage_is_an_error_and_never_an_absent_file() {
     let server = AzureServer::shared().await;
@@ -259,7 +200,9 @@ async fn an_outage_is_an_error_and_never_an_absent_file() {
     files.put("a", "x").await.unwrap();
     proxy.cut();
     for name in ["a", "absent"] {
-        assert_eq!(files.put(name, "y").await.unwrap_err().kind(), ErrorKind::Unavailable);
+        // On a connection that was there before it may have been sent.
+        let kind = files.put(name, "y").await.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::Unavailable | ErrorKind::OutcomeUnknown), "{kind:?}");
         assert_eq!(files.get(name).await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(files.exists(name).await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(files.delete(name).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -333,6 +276,47 @@ async fn a_body_that_breaks_is_resumed_or_an_error_and_never_short() {
     files.delete("a").await.unwrap();
 }
 
+/// The answers to conditional writes are lost, and the server is asked what it has done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_became_of_a_write_to_azure_whose_answer_was_lost_is_found_out() {
+    let server = AzureServer::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
+    let config = config.with_timeouts(Duration::from_secs(10), Duration::from_secs(20)).with_retries(6);
+    let files = open(config).await;
+    let theirs = async |name: &str| {
+        let headers = [("x-ms-blob-type", "BlockBlob")];
+        assert_eq!(server.request("PUT", &target(&files, name), &headers, b"theirs").await.unwrap().status, 201);
+    };
+    crate::s3_lost::every_lost_answer(&proxy, &files, theirs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_put_that_is_cut_off_leaves_the_old_file_and_is_made_again() {
+    let server = AzureServer::shared().await;
+    let proxy = FaultProxy::start(server.address());
+    let files = behind(server, &proxy).await;
+    files.put("a", "old").await.unwrap();
+    let seen = proxy.counts().bytes_to_server;
+    let put = files.put("a", long(7)).into_future();
+    let cut = async {
+        // In the middle of the first part.
+        while proxy.counts().bytes_to_server - seen < 3 << 20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        proxy.cut();
+        proxy.reset_connections();
+    };
+    let (stored, ()) = tokio::join!(put, cut);
+    assert_eq!(stored.unwrap_err().kind(), ErrorKind::Unavailable);
+    proxy.heal();
+    assert_eq!(files.get("a").bytes().await.unwrap(), "old");
+    assert_eq!(files.list("").await.unwrap().entries.len(), 1);
+    files.put("a", long(7)).await.unwrap();
+    assert_eq!(files.get("a").bytes().await.unwrap().len(), 12 << 20);
+    files.delete("a").await.unwrap();
+}
+
 /// The parts of a name are in one heap, and whoever completes an upload empties it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_in_parts_of_one_name_are_whole_or_told_to_try_again() {
@@ -388,38 +372,4 @@ async fn a_server_that_was_killed_has_what_it_had_and_is_found_again() {
     assert_eq!(object.bytes().await.unwrap().len(), 12 << 20);
     assert_eq!(files.put("a", "y").if_absent().await.unwrap(), PutOutcome::Conflict);
     let _: &Arc<dyn FileStore> = files.store();
-}
-
-/// By the words of UTF-16, in which a sign of four bytes is before some of three.
-#[tokio::test]
-async fn names_that_azure_orders_otherwise_are_all_listed_and_in_our_order() {
-    let files = open(config(AzureServer::shared().await)).await;
-    let mut names = Vec::new();
-    for sign in ['a', '\u{e001}', '\u{ff01}', '\u{1f600}', '\u{1f601}', 'é'] {
-        names.extend((0..3).map(|at| format!("{sign}{at}")));
-    }
-    for name in &names {
-        files.put(name, "x").await.unwrap();
-    }
-    names.sort_unstable();
-    for limit in [1, 2, 4, 7, 17, 18, 19] {
-        let (mut listed, mut from) = (Vec::new(), None);
-        loop {
-            let list = files.list("").limit(limit);
-            let page = match from {
-                Some(token) => list.page(token).await.unwrap(),
-                None => list.await.unwrap(),
-            };
-            assert!(page.entries.len() <= usize::from(limit));
-            listed.extend(page.entries.iter().map(|entry| files.name(&entry.key).unwrap().to_owned()));
-            match page.next {
-                Some(next) => from = Some(next),
-                None => break,
-            }
-        }
-        assert_eq!(listed, names, "{limit} a page");
-    }
-    for name in &names {
-        files.delete(name).await.unwrap();
-    }
 }

@@ -44,6 +44,8 @@ pub(in super::super) fn error(status: u16, code: &str, server: Option<&Server>) 
             let message = "keeps no file below another file's name, and there is one here or below".to_owned();
             (ErrorKind::Unsupported, message, Retry::Never)
         }
+        // It names whatever it refuses. This is of what has not come as it was sent.
+        "" if status == 400 => (ErrorKind::Unavailable, "did not get the whole request".to_owned(), Retry::Exhausted),
         "BlobNotFound" | "ResourceNotFound" => (ErrorKind::NotFound, "has no such file".to_owned(), Retry::Never),
         _ => return None,
     };
@@ -84,6 +86,7 @@ mod tests {
             (413, "RequestBodyTooLarge", ErrorKind::TooLarge, Retry::Never),
             (409, "PathConflict", ErrorKind::Unsupported, Retry::Never),
             (404, "BlobNotFound", ErrorKind::NotFound, Retry::Never),
+            (400, "", ErrorKind::Unavailable, Retry::Exhausted),
         ];
         for (status, code, kind, retry) in table {
             let error = error(status, code, Some(&server(super::super::KIND))).unwrap();

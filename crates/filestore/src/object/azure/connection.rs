@@ -191,9 +191,11 @@ mod tests {
     fn what_signs_is_what_asks() {
         let key = || "aHVudGVyMg==".to_owned();
         let signed = |environment: &[(Key, String)]| {
+            let config = AzureConfig::new("clinicfiles", "scans");
             let builder = MicrosoftAzureBuilder::new().with_account("clinicfiles").with_container_name("scans");
+            let builder = builder.with_http_connector(Askers::of(&config.shared).0);
             let delegated = builder.with_access_key(key()).build().unwrap();
-            format!("{:?}", signs(&AzureConfig::new("clinicfiles", "scans"), environment, "clinicfiles", delegated))
+            format!("{:?}", signs(&config, environment, "clinicfiles", delegated))
         };
         let sas = || (Key::SasKey, "sv=1&sig=x".to_owned());
         let application = [Key::ClientId, Key::AuthorityId, Key::ClientSecret].map(|key| (key, "x".to_owned()));

@@ -7,7 +7,7 @@ use statehouse_core::{ErrorKind, Fence, Key, RaiseOptions, Result, Version};
 use statehouse_filestore::{
     Body, CommitOptions, DiscardOptions, FileStore as _, ObjectFileStore, PutOptions, StagesOptions, SweepOptions,
 };
-use statehouse_testkit::{Direction, FaultProxy, S3Server};
+use statehouse_testkit::{AzureServer, Direction, FaultProxy, S3Server};
 
 use super::served::{Served, verbs_of};
 use super::verbs::{Sizes, call, prepare};

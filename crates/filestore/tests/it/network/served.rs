@@ -58,7 +58,7 @@ pub(super) fn verbs_of(store: &Arc<dyn FileStore>) -> Vec<&'static Verb> {
     let stages = store.capabilities().has(capability::STAGED);
     let (can, cannot): (Vec<_>, Vec<_>) = VERBS.iter().partition(|verb| stages || !verb.is_of_stages());
     for verb in cannot {
-        println!("{}: ruled out, without the capability {}", verb.name, capability::STAGED);
+        println!("{}: ruled out, without stages", verb.name);
     }
     can
 }
