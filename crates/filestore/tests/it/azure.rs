@@ -298,6 +298,8 @@ async fn a_long_put_that_is_cut_off_leaves_the_old_file_and_is_made_again() {
     let files = behind(server, &proxy).await;
     files.put("a", "old").await.unwrap();
     let seen = proxy.counts().bytes_to_server;
+    // Slow enough to be seen in the middle.
+    proxy.limit(Direction::ToServer, 4 << 20);
     let put = files.put("a", long(7)).into_future();
     let cut = async {
         // In the middle of the first part.

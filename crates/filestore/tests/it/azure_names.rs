@@ -105,11 +105,11 @@ async fn names_that_azure_orders_otherwise_are_all_listed_and_in_our_order() {
 async fn names_that_azure_does_not_take_are_escaped_there_and_what_is_named_so_by_others_is_left_out() {
     let server = AzureServer::shared().await;
     let files = open(config(server)).await;
-    let ours = ["50%.pdf", "a./b", "a\\b", "c.", "c.d", "d.."];
+    let ours = ["50%.pdf", "a-", "a./b", "a\\b", "c.", "c.d", "d.."];
     for name in ours {
         files.put(name, name).await.unwrap();
     }
-    for text in ["50%2525.pdf", "a%252E/b", "a%255Cb", "c%252E", "c.d", "d.%252E"] {
+    for text in ["50%2525.pdf", "a-", "a%252E/b", "a%255Cb", "c%252E", "c.d", "d.%252E"] {
         let answer = server.request("HEAD", &target(&files, text), &[], b"").await.unwrap();
         assert_eq!(answer.status, 200, "{text}");
     }
@@ -122,7 +122,9 @@ async fn names_that_azure_does_not_take_are_escaped_there_and_what_is_named_so_b
     let page = files.list("").await.unwrap();
     let names: Vec<_> = page.entries.iter().map(|entry| files.name(&entry.key).unwrap()).collect();
     assert_eq!((names, page.skipped), (ours.to_vec(), 3));
-    for (prefix, expected) in [("c.", &["c.", "c.d"][..]), ("d.", &["d.."]), ("a", &["a./b", "a\\b"]), ("50%2", &[])] {
+    for (prefix, expected) in
+        [("c.", &["c.", "c.d"][..]), ("d.", &["d.."]), ("a", &["a-", "a./b", "a\\b"]), ("50%2", &[])]
+    {
         for limit in [1, 1000] {
             let (mut found, mut next) = (Vec::new(), None);
             loop {
