@@ -307,7 +307,6 @@ async fn a_long_put_that_is_cut_off_leaves_the_old_file_and_is_made_again() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         proxy.cut();
-        proxy.reset_connections();
     };
     let (stored, ()) = tokio::join!(put, cut);
     assert_eq!(stored.unwrap_err().kind(), ErrorKind::Unavailable);
