@@ -15,7 +15,7 @@ const FOREIGN: char = '\0';
 const MAX_NAME: usize = 1024;
 
 /// Fails for a key that Azure takes no blob of, with a name behind it that is so long.
-pub(crate) fn check(prefix: &str, key: &str, beside: usize) -> Result<()> {
+pub(in super::super) fn check(prefix: &str, key: &str, beside: usize) -> Result<()> {
     if encode(&format!("{prefix}{key}")).chars().count() + beside <= MAX_NAME {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(crate) fn check(prefix: &str, key: &str, beside: usize) -> Result<()> {
 }
 
 /// A name as Azure takes it.
-pub(crate) fn encode(name: &str) -> String {
+pub(in super::super) fn encode(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 8);
     let mut chars = name.chars().peekable();
     while let Some(next) = chars.next() {
@@ -40,7 +40,7 @@ pub(crate) fn encode(name: &str) -> String {
 
 /// What all names begin with, as Azure takes them, that begin with this, and perhaps others: of a dot at the end it is not known
 /// whether it is the last of its part.
-pub(crate) fn encode_beginning(beginning: &str) -> String {
+pub(in super::super) fn encode_beginning(beginning: &str) -> String {
     let before = beginning.strip_suffix('.');
     let mut text = encode(&(before.unwrap_or(beginning).to_owned() + "x"));
     text.pop();
@@ -48,7 +48,7 @@ pub(crate) fn encode_beginning(beginning: &str) -> String {
 }
 
 /// The name that Azure has so; of what something else has named, which is no name of ours, one that no file has.
-pub(crate) fn decode(text: &str) -> String {
+pub(in super::super) fn decode(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {
@@ -77,7 +77,7 @@ fn letter(escaped: &str) -> Option<char> {
 
 /// What no name is before whose text comes behind this one. Of texts in the order of their bytes the names need not be in order:
 /// where one has an escape, what comes behind it may have any letter that is not before `%`.
-pub(crate) fn least_behind(text: &str) -> String {
+pub(in super::super) fn least_behind(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {

@@ -19,9 +19,9 @@ const TRIES: u32 = 8;
 
 /// Sends a delete as a request of its own: it has a status then, and can be conditional. One in a batch has no signature.
 #[derive(Debug)]
-pub(crate) struct Blobs {
-    pub(crate) inner: MicrosoftAzure,
-    pub(crate) native: Native,
+pub(in super::super) struct Blobs {
+    pub(in super::super) inner: MicrosoftAzure,
+    pub(in super::super) native: Native,
 }
 
 impl fmt::Display for Blobs {

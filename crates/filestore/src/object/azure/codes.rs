@@ -6,7 +6,7 @@ use statehouse_core::{Error, ErrorKind, Retry};
 use super::super::server::Server;
 
 /// The error of a code that only Azure has. What it has in common with S3 is not here.
-pub(crate) fn error(status: u16, code: &str, server: Option<&Server>) -> Option<Error> {
+pub(in super::super) fn error(status: u16, code: &str, server: Option<&Server>) -> Option<Error> {
     let server = server.filter(|server| server.kind == super::KIND)?;
     let (kind, message, retry) = match code {
         "ContainerNotFound" => (ErrorKind::InvalidConfig, no_container(server), Retry::Never),

@@ -63,7 +63,7 @@ pub struct AzureConfig {
     pub(super) account: Option<String>,
     pub(super) credentials: Option<AzureCredentials>,
     /// What is the same for S3, with the container as its bucket.
-    pub(crate) shared: S3Config,
+    pub(in super::super) shared: S3Config,
 }
 
 /// Who an application is to Azure.
@@ -228,7 +228,7 @@ impl AzureConfig {
     }
 
     /// The settings with times that can be added to a clock's.
-    pub(crate) fn bounded(self) -> Self {
+    pub(in super::super) fn bounded(self) -> Self {
         Self { shared: bounded(self.shared), ..self }
     }
 

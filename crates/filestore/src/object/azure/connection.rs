@@ -39,7 +39,7 @@ const FROM_ENVIRONMENT: [Key; 12] = [
 const METADATA: &str = "169.254.169.254";
 
 /// A client for the container. Nothing is sent yet.
-pub(crate) fn build(config: &AzureConfig) -> Result<(Blobs, Native)> {
+pub(in super::super) fn build(config: &AzureConfig) -> Result<(Blobs, Native)> {
     config.check()?;
     let shared = &config.shared;
     let refuse =

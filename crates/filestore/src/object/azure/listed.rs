@@ -5,21 +5,21 @@ use serde::Deserialize;
 
 /// What an answer holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) prefix: Option<String>,
-    pub(crate) blobs: Vec<Blob>,
-    pub(crate) prefixes: Vec<String>,
+pub(in super::super) struct Found {
+    pub(in super::super) prefix: Option<String>,
+    pub(in super::super) blobs: Vec<Blob>,
+    pub(in super::super) prefixes: Vec<String>,
     /// Where the listing goes on, if it does.
-    pub(crate) next: Option<String>,
+    pub(in super::super) next: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Blob {
-    pub(crate) name: String,
-    pub(crate) size: u64,
-    pub(crate) last_modified: String,
+pub(in super::super) struct Blob {
+    pub(in super::super) name: String,
+    pub(in super::super) size: u64,
+    pub(in super::super) last_modified: String,
     /// As it is in headers.
-    pub(crate) e_tag: String,
+    pub(in super::super) e_tag: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,7 +79,7 @@ impl From<Name> for String {
     }
 }
 
-pub(crate) fn parse(text: &[u8]) -> Result<Found, quick_xml::DeError> {
+pub(in super::super) fn parse(text: &[u8]) -> Result<Found, quick_xml::DeError> {
     // The mark before the text that Azure writes is none of XML's.
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let answer: Answer = quick_xml::de::from_reader(text)?;

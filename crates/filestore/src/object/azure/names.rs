@@ -6,12 +6,12 @@ use reqwest::header::{HeaderMap, HeaderName};
 const METADATA: &str = "x-ms-meta-";
 
 /// Writes the names as Azure takes them.
-pub(crate) fn write(headers: &mut HeaderMap) {
+pub(in super::super) fn write(headers: &mut HeaderMap) {
     rename(headers, |name| Some(encode(name)));
 }
 
 /// Reads them. What something else has written may have any other form, and is left as it is.
-pub(crate) fn read(headers: &mut HeaderMap) {
+pub(in super::super) fn read(headers: &mut HeaderMap) {
     rename(headers, decode);
 }
 

@@ -43,7 +43,7 @@ struct Reading<'a> {
 }
 
 impl Remote {
-    pub(crate) async fn list_blobs(&self, native: &Native, options: &ListOptions) -> Result<Page> {
+    pub(in super::super) async fn list_blobs(&self, native: &Native, options: &ListOptions) -> Result<Page> {
         let (start, marker) = match &options.start {
             Start::First => (String::new(), None),
             Start::After(text) => (text.clone(), None),

@@ -19,7 +19,7 @@ use crate::options::{PresignOptions, Presigned, Verb};
 impl ObjectFileStore {
     /// Such a signature is of the object, the verb and the time, whether it may replace, and what answers say. What else is asked
     /// for it could not hold anybody to.
-    pub(crate) async fn presign_azure(
+    pub(in super::super) async fn presign_azure(
         &self,
         native: &Native,
         signs: &Signs,

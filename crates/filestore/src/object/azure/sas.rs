@@ -16,7 +16,7 @@ const VERSION: &str = "2023-11-03";
 
 /// What requests are signed with in advance.
 #[derive(Clone)]
-pub(crate) enum Signs {
+pub(in super::super) enum Signs {
     /// With the account's key.
     Key { account: String, key: Vec<u8> },
     /// With a key that Azure gives to who has a token of Entra ID.
