@@ -17,9 +17,9 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// | --- | --- | --- | --- | --- |
 /// | cache | `STATEHOUSE_CACHE_URL` | `memory:` | `memory:` | `redis:`, `rediss:`, `redis+sentinel:`, `redis+cluster:` |
 /// | sessions | `STATEHOUSE_SESSIONS_URL` | `file:data/sessions` | `memory:`, `file:` | as for the cache |
-/// | files | `STATEHOUSE_FILES_URL` | `file:data/files` | `memory:`, `file:` | `s3:` |
+/// | files | `STATEHOUSE_FILES_URL` | `file:data/files` | `memory:`, `file:` | `s3:`, `az:` |
 /// | search | `STATEHOUSE_SEARCH_URL` | `tantivy:data/search` | `memory:`, `tantivy:` | `opensearch+http:`, `opensearch+https:` |
-/// | coordination | `STATEHOUSE_COORDINATION_URL` | the files' | `memory:`, `file:` | `s3:`, or as for the cache |
+/// | coordination | `STATEHOUSE_COORDINATION_URL` | the files' | `memory:`, `file:` | `s3:`, `az:`, or as for the cache |
 ///
 /// `STATEHOUSE_NAMESPACE` (default `app`) keeps applications apart on shared servers: where there is one, set it, or
 /// another application that does not reads and writes the same entries (`services.default_namespace` in the log says so).
@@ -88,6 +88,10 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// | `upload_memory` | `256MiB` | of all uploads together |
 /// | `probe` | `open` | `open` tries out what the server can do, `never` does not |
 /// | `require` | | capabilities without which opening fails, with commas |
+/// | `az://container/prefix` | | and `allow_http`, `proxy` and all below them as of `s3:` |
+/// | `account` | Azure's environment | the storage account |
+/// | `access_key`, `sas_token`, or `tenant_id`, `client_id` and `client_secret` | Azure's environment, and the host's identity | who asks |
+/// | `endpoint` | Azure's of the account | which server |
 ///
 /// | URL of the search | default | |
 /// | --- | --- | --- |
@@ -110,7 +114,7 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// | --- | --- | --- |
 /// | `memory:` | | |
 /// | `capacity` | `64MiB` | of its records |
-/// | `file:///dir`, `s3:`, as of the files, and | | |
+/// | `file:///dir`, `s3:`, `az:`, as of the files, and | | |
 /// | `poll` | `1s`, `10s` | the longest pause of who waits for a change |
 /// | `redis:` and its siblings, as of the cache | | |
 ///

@@ -94,6 +94,7 @@ fn backend(service: Service, scheme: &str) -> &'static str {
         "file" => "local disk",
         "tantivy" => "tantivy",
         "s3" => "s3",
+        "az" => "azure",
         _ if scheme.starts_with("redis") => "redis",
         _ if scheme.starts_with("opensearch") => "opensearch",
         // Another one would have been refused by its service.
@@ -111,8 +112,8 @@ fn address(url: &ServiceUrl, folder: Option<&str>) -> Option<String> {
     }
     let slash = if url.path().is_empty() { "" } else { "/" };
     let place = format!("{}://{}{slash}{}", url.scheme(), hosts(url), url.path());
-    // Which server has the bucket. A user name has no business there, and is not shown.
-    let endpoint = (url.scheme() == "s3").then(|| url.clone().take("endpoint")).flatten();
+    // Which server has the bucket or container. A user name has no business there, and is not shown.
+    let endpoint = matches!(url.scheme(), "s3" | "az").then(|| url.clone().take("endpoint")).flatten();
     let endpoint = endpoint.filter(|endpoint| !endpoint.expose().contains('@'));
     Some(endpoint.map_or_else(|| place.clone(), |endpoint| format!("{place} at {}", endpoint.expose())))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statehouse::session::{SessionStoreExt as _, Token};
 use statehouse::{Config, Error, ErrorKind, Services};
-use statehouse_testkit::{HttpsProxy, OpenSearchNode, RedisServer, S3Server};
+use statehouse_testkit::{AzureServer, HttpsProxy, OpenSearchNode, RedisServer, S3Server};
 
 /// How to say where a service is, the setting that errors must name, and a well formed URL that leads nowhere.
 type Service = (fn(&str) -> Config, &'static str, &'static str);
@@ -92,6 +92,11 @@ async fn wrong_parts_of_a_url_name_the_setting() {
         ),
         (memory().with_files("file:/nowhere?acess=read"), "STATEHOUSE_FILES_URL", "did you mean \"access\"?"),
         (memory().with_files("s3://b?regoin=r"), "STATEHOUSE_FILES_URL", "did you mean \"region\"?"),
+        (memory().with_files("az://c?acount=clinicfiles"), "STATEHOUSE_FILES_URL", "did you mean \"account\"?"),
+        (memory().with_files("az://scans"), "STATEHOUSE_FILES_URL", "account="),
+        (memory().with_files("az://scans?account=clinic.files"), "STATEHOUSE_FILES_URL", "3 to 24"),
+        (memory().with_files("az://s?account=clinicfiles"), "STATEHOUSE_FILES_URL", "container must be 3 to 63"),
+        (memory().with_files("az://scans?account=clinicfiles&access_key=no"), "STATEHOUSE_FILES_URL", "base 64"),
         (memory().with_files("fiel:/nowhere"), "STATEHOUSE_FILES_URL", "did you mean \"file\"?"),
         (memory().with_search("tantivy:/nowhere?thread=1"), "STATEHOUSE_SEARCH_URL", "did you mean \"threads\"?"),
         (memory().with_search("opensearch+http://h?timeuot=1s"), "STATEHOUSE_SEARCH_URL", "did you mean \"timeout\"?"),
@@ -135,7 +140,7 @@ async fn every_parameter_is_in_the_tables_of_the_configuration() {
     let urls = [
         [&["memory:?"][..], &redis].concat(),
         [&["memory:?", "file:/nowhere?"][..], &redis].concat(),
-        vec!["file:/nowhere?", "s3://bucket?region=r&"],
+        vec!["file:/nowhere?", "s3://bucket?region=r&", "az://scans?account=clinicfiles&"],
         vec!["memory:?", "tantivy:/nowhere?", "opensearch+http://h?", "opensearch+https://h?"],
     ];
     let urls = SERVICES.iter().zip(&urls);
@@ -189,6 +194,25 @@ async fn a_missing_bucket_is_a_wrong_setting() {
     let error = missing(Config::in_memory().with_files(url), "STATEHOUSE_FILES_URL").await;
     assert_eq!((error.kind(), error.setting()), (ErrorKind::InvalidConfig, Some("STATEHOUSE_FILES_URL")), "{error:?}");
     assert!(error.to_string().contains("has no bucket \"no-such-bucket\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_container_and_a_wrong_key_of_azure_are_wrong_settings() {
+    let azure = AzureServer::shared().await;
+    let url = |container: &str, key: &str| {
+        let (account, endpoint) = (azure.account(), azure.endpoint());
+        let key = key.replace('=', "%3D");
+        format!("az://{container}?account={account}&access_key={key}&endpoint={endpoint}&allow_http=true")
+    };
+    let config = Config::in_memory().with_files(url("no-such-container", &azure.access_key()));
+    let error = missing(config, "STATEHOUSE_FILES_URL").await;
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+    assert!(error.to_string().contains("has no container \"no-such-container\""), "{error}");
+    let error =
+        missing(Config::in_memory().with_files(url(azure.container(), "aHVudGVyMg==")), "STATEHOUSE_FILES_URL").await;
+    // Azurite says of a wrong key what Azure says of what is not allowed.
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("aHVudGVyMg"), "{error:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,11 @@ use crate::workspace::{BENCH, root, target};
 use crate::{Result, install};
 
 /// Each target, and the files with what it parses.
-const PARSERS: [(&str, &[&str]); 37] = [
+const PARSERS: [(&str, &[&str]); 38] = [
+    (
+        "blob_listing",
+        &["crates/filestore/src/object/azure/blob_name.rs", "crates/filestore/src/object/azure/listed.rs"],
+    ),
     ("byte_ranges", &["crates/filestore/src/web/range.rs"]),
     ("cache_record", &["crates/cache/src/redis/format.rs"]),
     ("cluster_slots", &["crates/redis/src/topology/slot_map.rs"]),
@@ -29,7 +33,7 @@ const PARSERS: [(&str, &[&str]); 37] = [
     ("idempotency", &["crates/coord/src/idempotency/format.rs"]),
     ("info", &["crates/redis/src/node/info.rs"]),
     ("key", &["crates/core/src/key.rs", "crates/core/src/checked_text.rs"]),
-    ("listing", &["crates/filestore/src/object/list.rs", "crates/filestore/src/object/time.rs"]),
+    ("listing", &["crates/filestore/src/object/listed.rs", "crates/filestore/src/object/time.rs"]),
     ("lock", &["crates/coord/src/lock/format.rs"]),
     ("mark", &["crates/filestore/src/local/marks/format.rs"]),
     ("member", &["crates/coord/src/membership/format.rs"]),

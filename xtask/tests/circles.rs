@@ -189,6 +189,10 @@ fn names(source: &str, module: &Module, files: &BTreeMap<Module, String>) -> Vec
                 });
                 at = end;
             }
+            // Who may see an item is no import.
+            "in" if words[..at].ends_with(&["pub".to_owned(), "(".to_owned()]) => {
+                at += words[at..].iter().position(|word| word == ")").unwrap_or_default();
+            }
             _ if words.get(at + 1).is_some_and(|word| word == "::") && (at == 0 || words[at - 1] != "::") => {
                 let pairs = words[at..].chunks(2).take_while(|pair| pair.len() == 2 && pair[1] == "::").count();
                 let path: Vec<_> = words[at..].iter().step_by(2).take(pairs + 1).cloned().collect();
@@ -304,6 +308,7 @@ fn circles_are_found_by_the_paths_alone() {
         "// use crate::a;",
         "/* crate::a::T */ const T: &str = \"crate::a::T\"; const U: &str = r#\"use crate::a; \"#;",
         "#[cfg(test)] mod tests { use crate::a::T; }",
+        "pub(in crate::a) fn f() {}",
         "const QUOTE: char = '\"'; fn f<'a>() {} use std::a::T;",
     ] {
         assert_eq!(circles(&[("a", "use crate::b;"), ("b", b)]), [""; 0], "{b}");

@@ -63,6 +63,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `redis` | `redis:`, `rediss:` and their siblings, for cache, sessions and coordination |
+//! | `azure` | `az:` |
 //! | `s3` | `s3:` |
 //! | `opensearch`, `tantivy` | the search backends |
 //!

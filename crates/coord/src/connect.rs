@@ -18,7 +18,7 @@ const PACKAGE: &str = "statehouse-coord";
 
 const SCHEMES: [Scheme<Open>; 3] = [
     Scheme::new(&["memory"], Some(memory)),
-    Scheme::new(&["file", "s3"], Some(files)),
+    Scheme::new(&["file", "s3", "az"], Some(files)),
     Scheme::new(&REDIS_SCHEMES, REDIS).with_features("redis", "coord-redis"),
 ];
 
@@ -30,12 +30,12 @@ const REDIS: Option<Open> = None;
 /// Opens the store that a URL names. The records of a namespace are those of one application; in memory there are no
 /// others.
 ///
-/// In files, who waits looks again after so long at most: `poll`, by default `1s` on a local disk and `10s` on S3.
+/// In files, who waits looks again after so long at most: `poll`, by default `1s` on a local disk and `10s` on S3 and Azure.
 ///
 /// | URL | store |
 /// | --- | --- |
 /// | `memory:` | [`MemoryCoordStore`]; parameters as [`MemoryConfig`] says |
-/// | `file:///dir`, `s3://bucket/prefix` | [`FilesCoordStore`]; parameters as [`statehouse_filestore::open`] says, and `poll` |
+/// | `file:///dir`, `s3://bucket/prefix`, `az://container/prefix` | [`FilesCoordStore`]; parameters as [`statehouse_filestore::open`] says, and `poll` |
 /// | `redis://host`, `rediss:`, `redis+sentinel:`, `redis+cluster:` | `RedisCoordStore`; feature `redis` |
 ///
 /// ```
@@ -85,7 +85,7 @@ fn memory(url: ServiceUrl, _: Namespace) -> Result<Opening> {
 
 /// The file store has a table of its own, which says what is not compiled in.
 fn files(mut url: ServiceUrl, namespace: Namespace) -> Result<Opening> {
-    let usual = if url.scheme() == "s3" { Duration::from_secs(10) } else { Duration::from_secs(1) };
+    let usual = if matches!(url.scheme(), "s3" | "az") { Duration::from_secs(10) } else { Duration::from_secs(1) };
     let pause = url.take_duration("poll")?.unwrap_or(usual);
     let config = FilesConfig::default().with_longest_pause(pause).map_err(|_| url.refuse("poll", PAUSE))?;
     statehouse_filestore::check(&url, &namespace)?;

@@ -59,6 +59,7 @@
 //! | --- | --- | --- |
 //! | `redis` | `RedisCoordStore`, for Redis 6.2 or newer and Valkey, single, Sentinel and Cluster | `statehouse-redis`: `redis`, `deadpool-redis` |
 //! | `redis-tls` | `rediss:` URLs | `rustls` with `ring` |
+//! | `azure` | `az:` URLs | as `s3` |
 //! | `s3` | `s3:` URLs | `object_store`, `reqwest`, `rustls` with `ring` |
 //! | `tower` | `IdempotencyLayer`: requests that are answered once; `RateLimitLayer` | `http`, `http-body`, `tower-layer`, `tower-service` |
 //! | `axum` | what axum's `nest` takes away of a path counts for `IdempotencyLayer` | `axum` |

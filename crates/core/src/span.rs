@@ -2,7 +2,7 @@
 //!
 //! Every span is called `statehouse` for `tracing`, has the level `DEBUG`, and is called `service.verb` for OpenTelemetry
 //! (`otel.name`): what an application asked for. What it is made of lies within: the operation of the backend, under the same
-//! rule, and the request to a server, which has `otel.kind`: `redis.request`, `s3.request`, `opensearch.request`. Keys and values are in none.
+//! rule, and the request to a server, which has `otel.kind`: `redis.request`, `s3.request`, `azure.request`, `opensearch.request`. Keys and values are in none.
 //!
 //! | field | of | meaning |
 //! | --- | --- | --- |

@@ -16,10 +16,11 @@ type Open = fn(ServiceUrl) -> Result<Opening>;
 
 const PACKAGE: &str = "statehouse-filestore";
 
-const SCHEMES: [Scheme<Open>; 3] = [
+const SCHEMES: [Scheme<Open>; 4] = [
     Scheme::new(&["memory"], Some(memory)),
     Scheme::new(&["file"], LOCAL),
     Scheme::new(&["s3"], S3).with_features("s3", "filestore-s3"),
+    Scheme::new(&["az"], AZURE).with_features("azure", "filestore-azure"),
 ];
 
 #[cfg(unix)]
@@ -32,6 +33,11 @@ const S3: Option<Open> = Some(s3);
 #[cfg(not(feature = "s3"))]
 const S3: Option<Open> = None;
 
+#[cfg(feature = "azure")]
+const AZURE: Option<Open> = Some(azure);
+#[cfg(not(feature = "azure"))]
+const AZURE: Option<Open> = None;
+
 /// Opens the store that a URL names, and gives the files of a namespace in it.
 ///
 /// | URL | store |
@@ -39,6 +45,7 @@ const S3: Option<Open> = None;
 /// | `memory:` | [`MemoryFileStore`]; parameters as [`MemoryConfig`] says |
 /// | `file:///dir` | [`LocalFileStore`](crate::LocalFileStore); parameters as [`LocalConfig`](crate::local::LocalConfig) says |
 /// | `s3://bucket/prefix` | [`ObjectFileStore`](crate::object::ObjectFileStore); parameters as `S3Config` says; feature `s3` |
+/// | `az://container/prefix` | [`ObjectFileStore`](crate::object::ObjectFileStore); parameters as `AzureConfig` says; feature `azure` |
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -98,6 +105,13 @@ fn s3(url: ServiceUrl) -> Result<Opening> {
     Ok(async { Ok(Arc::new(crate::object::ObjectFileStore::open_s3(config).await?) as _) }.boxed())
 }
 
+#[cfg(feature = "azure")]
+fn azure(url: ServiceUrl) -> Result<Opening> {
+    let config = crate::object::AzureConfig::from_url(url)?;
+    crate::object::check_azure(&config)?;
+    Ok(async { Ok(Arc::new(crate::object::ObjectFileStore::open_azure(config).await?) as _) }.boxed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +127,7 @@ mod tests {
             assert_eq!(open(text).await.unwrap_err().setting(), Some("FILES"), "{text}");
         }
         let error = open("redis://h").await.unwrap_err().to_string();
-        assert!(error.contains("memory, file, s3"), "{error}");
+        assert!(error.contains("memory, file, s3, az"), "{error}");
     }
 
     #[test]

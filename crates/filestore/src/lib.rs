@@ -1,4 +1,4 @@
-//! Files for applications that run as more than one replica: one contract in memory, on disk and on S3.
+//! Files for applications that run as more than one replica: one contract in memory, on disk, on S3 and on Azure.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -70,20 +70,20 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! is dropped for room, and a file that has a time to live is there until a [sweep](Files::sweep) finds that it is over.
 //!
 //! # Backends and capabilities
-//! | | [`MemoryFileStore`] | [`LocalFileStore`] | [`ObjectFileStore`] (feature `s3`) |
+//! | | [`MemoryFileStore`] | [`LocalFileStore`] | [`ObjectFileStore`] (features `s3`, `azure`) |
 //! | --- | --- | --- | --- |
 //! | create if absent, replace if match | yes | yes, across processes | if the server honours it: probed when opened |
-//! | conditions on files stored in parts | yes | yes | S3: probed; a store that is brought along: no |
-//! | delete if match | yes | yes | S3: probed; a store that is brought along: no |
+//! | conditions on files stored in parts | yes | yes | S3, Azure: probed; a store that is brought along: no |
+//! | delete if match | yes | yes | S3, Azure: probed; a store that is brought along: no |
 //! | `a` and `a/b` both files | yes | yes | probed |
-//! | content type, metadata and digest are kept | yes | yes | S3: yes; a store that is brought along: probed |
-//! | content disposition and cache control are kept: [`CONTENT_HEADERS`](capability::CONTENT_HEADERS) | yes | yes | S3: yes; a store that is brought along: probed |
+//! | content type, metadata and digest are kept | yes | yes | S3, Azure: yes; a store that is brought along: probed |
+//! | content disposition and cache control are kept: [`CONTENT_HEADERS`](capability::CONTENT_HEADERS) | yes | yes | S3, Azure: yes; a store that is brought along: probed |
 //! | writes under a lock: [`FENCED`](capability::FENCED) | yes, at once | yes, at once, across processes | if all conditions above hold, but for what was on its way |
-//! | requests signed in advance, for its own server | no | no | S3: yes; a store that is brought along: no |
-//! | files staged and committed later: [`STAGED`](capability::STAGED) | yes | yes, across processes | S3: yes, conditions as those of files in parts; a store that is brought along: no |
-//! | a time to live for each file | yes | yes | S3: yes; a store that is brought along: no |
-//! | durable | no | yes (file and directory synced) | S3: yes; else as who brings the store along says |
-//! | shared by replicas | no | no | S3: yes; else as who brings the store along says |
+//! | requests signed in advance, for its own server | no | no | S3: yes; Azure: of name, verb and time; a store that is brought along: no |
+//! | files staged and committed later: [`STAGED`](capability::STAGED) | yes | yes, across processes | S3: yes, conditions as those of files in parts; Azure and a store that is brought along: no |
+//! | a time to live for each file | yes | yes | S3, Azure: yes; a store that is brought along: no |
+//! | durable | no | yes (file and directory synced) | S3, Azure: yes; else as who brings the store along says |
+//! | shared by replicas | no | no | S3, Azure: yes; else as who brings the store along says |
 //!
 //! What a backend lacks is refused with `Unsupported`, never approximated. [`open`] takes any of them by URL.
 //!
@@ -93,6 +93,7 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! | (none) | memory and local disk | `tokio` without I/O, `rustix`, `sha2` |
 //! | `http` | `FileServer`, answers to HTTP requests, uploads, signed URLs | `hmac`, `http`, `httpdate`, `percent-encoding`, `subtle`, `tower-service` |
 //! | `object-store` | `AsObjectStore`: the files handed out as an `ObjectStore` of `object_store` | `object_store` without its clients |
+//! | `azure` | `ObjectFileStore` in Azure Blob Storage, with what `s3` adds | as `s3` |
 //! | `s3` | `ObjectFileStore`: S3, and what else `object_store` reaches | `object_store`, `reqwest`, `rustls` with `ring` |
 //! | `conformance` | the suite for testing a backend of your own | no further crates |
 //!
@@ -103,7 +104,7 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //!
 //! # Consistency and durability
 //! A reader sees the last acknowledged write or a later one, whole. On disk an acknowledged write has been synced with
-//! its directory; on S3 it has been acknowledged by the server. If the answer to a write was lost, the store reads back
+//! its directory; on S3 and Azure it has been acknowledged by the server. If the answer to a write was lost, the store reads back
 //! whether it was applied and otherwise says `OutcomeUnknown`.
 //!
 //! # Logs and metrics
@@ -113,12 +114,12 @@ assert_eq!(app.oneshot(request).await?.status(), 206);
 //! | --- | --- | --- |
 //! | `statehouse.filestore.content` | `backend`, `direction`: `stored` or `read` | bytes of files, as they were stored or as their reader took them |
 //! | `statehouse.filestore.conflicts` | `backend`, `operation` | writes whose condition did not hold |
-//! | `statehouse.filestore.retries` | `reason`: `not_sent`, `unanswered`, or the answer's status | requests to S3 that were sent again |
+//! | `statehouse.filestore.retries` | `reason`: `not_sent`, `unanswered`, or the answer's status | requests to S3 and Azure that were sent again |
 //!
 //! Keys are in none of them.
 //!
-//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `s3.request` around each try of
-//! a request to S3.
+//! Spans are those that [`statehouse_core::span`] describes: an operation of a backend, and in it `s3.request` or `azure.request` around
+//! each try of a request to S3 or Azure.
 //!
 //! # Testing your own backend
 //! With the feature `conformance` the macro `filestore_conformance!` makes one test for each behavior of the contract; a
@@ -176,6 +177,8 @@ pub use layered::LayeredFileStore;
 pub use local::{Access, Durability, LocalConfig, LocalFileStore, Permissions};
 pub use memory::{MemoryConfig, MemoryFileStore};
 pub use meta::{ETag, Entry, Meta, Stored};
+#[cfg(feature = "azure")]
+pub use object::{AzureConfig, AzureCredentials};
 #[cfg(feature = "s3")]
 pub use object::{ObjectConfig, ObjectFileStore, Probe, S3Config};
 pub use options::{

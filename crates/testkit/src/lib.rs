@@ -39,6 +39,7 @@
 //! Every start, command and request has an end, which comes long after that of what is well: an error then says what was waited
 //! for. [`output_within`] and [`Speaker`] are for programs of a test's own.
 
+mod azure;
 mod ends;
 mod error;
 mod http;
@@ -63,6 +64,7 @@ mod tls;
 mod tools;
 mod url;
 
+pub use azure::{AzureServer, find_azurite};
 pub use ends::output_within;
 pub use error::StartError;
 pub use http::Response;

@@ -46,7 +46,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// RFC 2104 over SHA-256.
-fn hmac(key: &[u8], message: &str) -> [u8; 32] {
+pub(crate) fn hmac(key: &[u8], message: &str) -> [u8; 32] {
     let mut block = [0; 64];
     if key.len() > block.len() {
         block[..32].copy_from_slice(&Sha256::digest(key));

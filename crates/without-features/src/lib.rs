@@ -15,6 +15,7 @@ async fn a_backend_that_is_missing_names_the_setting_the_scheme_and_the_feature(
         (memory().with_cache("redis+cluster://h"), "STATEHOUSE_CACHE_URL", "redis+cluster", "cache-redis"),
         (memory().with_sessions("rediss://h"), "STATEHOUSE_SESSIONS_URL", "rediss", "session-redis"),
         (memory().with_files("s3://b"), "STATEHOUSE_FILES_URL", "s3", "filestore-s3"),
+        (memory().with_files("az://c"), "STATEHOUSE_FILES_URL", "az", "filestore-azure"),
     ];
     for (config, setting, scheme, feature) in missing {
         let error = Services::open(config).await.unwrap_err();

@@ -5,10 +5,10 @@ use statehouse_coord::{CoordStore, FilesConfig, FilesCoordStore, MemoryConfig, M
 use statehouse_core::conformance::Backend;
 use statehouse_core::{Capabilities, ManualClock, Namespace};
 use statehouse_filestore::{FileStore, LocalFileStore, MemoryFileStore};
-use statehouse_testkit::{RedisCluster, RedisServer, S3Server};
+use statehouse_testkit::{AzureServer, RedisCluster, RedisServer, S3Server};
 use tempfile::TempDir;
 
-use crate::{open_files, open_redis, random_namespace};
+use crate::{open_azure_files, open_files, open_redis, random_namespace};
 
 struct Memory {
     store: Arc<MemoryCoordStore>,
@@ -136,6 +136,16 @@ mod s3_files {
 
     async fn backend() -> Files {
         Files::new(open_files(S3Server::shared().await).await, None)
+    }
+
+    statehouse_coord::coord_conformance!(backend());
+}
+
+mod azure_files {
+    use super::*;
+
+    async fn backend() -> Files {
+        Files::new(open_azure_files(AzureServer::shared().await).await, None)
     }
 
     statehouse_coord::coord_conformance!(backend());

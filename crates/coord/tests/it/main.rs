@@ -31,7 +31,7 @@ use std::sync::Arc;
 use statehouse_coord::{RedisCoordStore, WriteId};
 use statehouse_core::{Namespace, ServiceUrl, hex};
 use statehouse_filestore::FileStore;
-use statehouse_testkit::{RedisServer, S3Server};
+use statehouse_testkit::{AzureServer, RedisServer, S3Server};
 
 /// A namespace that no other test uses.
 fn random_namespace() -> Namespace {
@@ -54,7 +54,14 @@ async fn open_files(server: &S3Server) -> Arc<dyn FileStore> {
     open_files_at(server, &server.endpoint(), "").await
 }
 
-/// The same, elsewhere or with further parameters.
+async fn open_azure_files(server: &AzureServer) -> Arc<dyn FileStore> {
+    let (account, key) = (server.account(), server.access_key().replace('=', "%3D").replace('+', "%2B"));
+    let place = format!("endpoint={}&account={account}&access_key={key}&allow_http=true", server.endpoint());
+    let url = ServiceUrl::parse("STATEHOUSE_FILES_URL", &format!("az://{}?{place}", server.container())).unwrap();
+    Arc::clone(statehouse_filestore::open(url, &random_namespace()).await.unwrap().store())
+}
+
+/// The same as [`open_files`], elsewhere or with further parameters.
 async fn open_files_at(server: &S3Server, endpoint: &str, more: &str) -> Arc<dyn FileStore> {
     let (access_key, secret_key, bucket) = (server.access_key(), server.secret_key(), server.bucket());
     let place = format!("endpoint={endpoint}&region={}&allow_http=true{more}", server.region());

@@ -10,6 +10,8 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, UpdateVersion};
 use statehouse_core::{Capabilities, Error, ErrorKind, Result, Timestamp};
 
+#[cfg(feature = "azure")]
+use super::azure::blob_name;
 use super::connection::Native;
 use super::error::{map_error, nested};
 use super::metadata::{self, Marks};
@@ -159,7 +161,8 @@ pub(super) fn changed() -> Error {
 
 impl Remote {
     pub(super) fn new(store: Arc<dyn ObjectStore>, native: Option<Native>, prefix: String, limits: Limits) -> Self {
-        let nesting = if native.is_some() { Nesting::Told } else { Nesting::Kept };
+        let is_s3 = native.as_ref().is_some_and(|native| native.s3().is_some());
+        let nesting = if is_s3 { Nesting::Told } else { Nesting::Kept };
         let describes = AtomicBool::new(true);
         Self { store, native, prefix, limits, nesting, describes, records: Records::default() }
     }
@@ -170,7 +173,8 @@ impl Remote {
         use crate::capability::{DELETE_IF_MATCH, METADATA, PRESIGNED, STAGED, TIME_TO_LIVE};
         let (ours, described) = (self.native.is_some(), known.has(METADATA));
         let known = if ours { known } else { known.without(PRESIGNED) };
-        let staged = (ours && described).then_some(STAGED);
+        let keeps_uploads = self.native.as_ref().is_some_and(|native| native.s3().is_some());
+        let staged = (keeps_uploads && described).then_some(STAGED);
         let expiring = (ours && described && known.has(DELETE_IF_MATCH)).then_some(TIME_TO_LIVE);
         let known = known.without(STAGED).without(TIME_TO_LIVE);
         known.iter().chain(staged).chain(expiring).collect()
@@ -196,8 +200,10 @@ impl Remote {
     }
 
     pub(super) fn path(&self, key: &str) -> Result<Path> {
-        Path::parse(format!("{}{key}", self.prefix))
-            .map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
+        let name = format!("{}{key}", self.prefix);
+        #[cfg(feature = "azure")]
+        let name = if self.is_azure() { blob_name::encode(&name) } else { name };
+        Path::parse(name).map_err(|error| Error::invalid_input("the store does not take this key").with_source(error))
     }
 
     /// Whether a file of this key can be stored, with what is kept beside it. A key without a prefix always can.
@@ -208,7 +214,16 @@ impl Remote {
                 "the key and the store's prefix are longer than {most} bytes together"
             )));
         }
+        #[cfg(feature = "azure")]
+        if self.is_azure() {
+            return blob_name::check(&self.prefix, key, BESIDE);
+        }
         Ok(())
+    }
+
+    /// Whether it is a container of Azure.
+    pub(super) fn is_azure(&self) -> bool {
+        self.native.as_ref().is_some_and(|native| native.s3().is_none())
     }
 
     /// Where the digests that are apart of a file are kept, and then that of one put.

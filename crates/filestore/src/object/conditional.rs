@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use object_store::GetOptions;
-use statehouse_core::{Result, Timestamp};
+use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::client::{Failure, Remote, check_etag};
 use super::error::map_error;
@@ -68,6 +68,14 @@ impl Remote {
         on.judge(&self.peek(key).await?.0).map(drop)
     }
 
+    /// Why a read was refused. To Azure, what is absent does not have the etag that it must have.
+    pub(super) async fn unmatched(&self, key: &FileKey, on: Conditions<'_>, refused: Error) -> Error {
+        if !self.is_azure() || on.if_match.is_none() || refused.kind() != ErrorKind::Conflict {
+            return refused;
+        }
+        Box::pin(self.peek(key)).await.err().unwrap_or(refused)
+    }
+
     pub(super) async fn head(&self, key: &FileKey, options: &HeadOptions) -> Result<ReadOutcome<Meta>> {
         let on = options.conditions();
         if on.is_none() {
@@ -85,7 +93,7 @@ impl Remote {
             Err(failure) if on.is_unmodified(&failure) => {
                 return self.unmodified(key, on).await.map(|()| ReadOutcome::NotModified);
             }
-            Err(failure) => return Err(map_error(failure.error, &failure.log)),
+            Err(failure) => return Err(self.unmatched(key, on, map_error(failure.error, &failure.log)).await),
         };
         let (meta, marks) = metadata::read(key, &found.meta, &found.attributes);
         // Not every server looks at the conditions of a read.

@@ -334,28 +334,34 @@ impl S3Config {
         let mut config = Self::new(bucket.name.clone()).with_prefix(url.path());
         config.setting = setting;
         config.credentials = url.username().map(ToOwned::to_owned).zip(url.password().cloned());
-        config.endpoint = url.take("endpoint").map(|text| text.expose().to_owned());
         config.region = url.take("region").map(|text| text.expose().to_owned());
         config.session_token = url.take("session_token");
-        config.proxy = url.take("proxy");
-        if url.take_parsed("allow_http", "true or false")? == Some(true) {
-            config.transport = Transport::PlainAllowed;
-        }
         config.addressing = url.take_parsed("addressing", "path or virtual-hosted")?.unwrap_or_default();
-        config.connect_timeout = url.take_duration("connect_timeout")?.unwrap_or(config.connect_timeout);
-        config.timeout = url.take_duration("timeout")?.unwrap_or(config.timeout);
-        config.body_timeout = url.take_duration("body_timeout")?.unwrap_or(config.body_timeout);
-        config.read_limit = url.take_duration("read_limit")?;
-        config.retries = url.take_parsed("retries", "a whole number from 0 to 100")?.unwrap_or(config.retries);
-        config.part_size = url.take_size("part_size")?.unwrap_or(config.part_size);
-        config.upload_memory = url.take_size("upload_memory")?.unwrap_or(config.upload_memory);
-        config.probe = url.take_parsed("probe", "open or never")?.unwrap_or_default();
-        if let Some(names) = url.take("require") {
-            config.require = names.expose().split(',').map(|name| named(&url, name)).collect::<Result<_>>()?;
-        }
+        config.take_shared(&mut url)?;
         url.finish()?;
         config.check()?;
         Ok(config)
+    }
+
+    /// What is the same for the servers of all clouds.
+    pub(super) fn take_shared(&mut self, url: &mut ServiceUrl) -> Result<()> {
+        self.endpoint = url.take("endpoint").map(|text| text.expose().to_owned());
+        self.proxy = url.take("proxy");
+        if url.take_parsed("allow_http", "true or false")? == Some(true) {
+            self.transport = Transport::PlainAllowed;
+        }
+        self.connect_timeout = url.take_duration("connect_timeout")?.unwrap_or(self.connect_timeout);
+        self.timeout = url.take_duration("timeout")?.unwrap_or(self.timeout);
+        self.body_timeout = url.take_duration("body_timeout")?.unwrap_or(self.body_timeout);
+        self.read_limit = url.take_duration("read_limit")?;
+        self.retries = url.take_parsed("retries", "a whole number from 0 to 100")?.unwrap_or(self.retries);
+        self.part_size = url.take_size("part_size")?.unwrap_or(self.part_size);
+        self.upload_memory = url.take_size("upload_memory")?.unwrap_or(self.upload_memory);
+        self.probe = url.take_parsed("probe", "open or never")?.unwrap_or_default();
+        if let Some(names) = url.take("require") {
+            self.require = names.expose().split(',').map(|name| named(url, name)).collect::<Result<_>>()?;
+        }
+        Ok(())
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -411,7 +417,7 @@ impl S3Config {
             return refuse("the endpoint must hold no user and password: give them as credentials");
         }
         if authority.is_empty() || rest.contains(['?', '#']) || rest.chars().any(char::is_whitespace) {
-            return refuse("the endpoint must be the URL of a server, such as https://s3.example.org");
+            return refuse("the endpoint must be the URL of a server, such as https://files.example.org");
         }
         Ok(())
     }

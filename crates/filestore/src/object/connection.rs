@@ -11,9 +11,10 @@ use statehouse_core::{Error, ErrorKind, Result, Secret};
 use super::config::{Addressing, S3Config, Transport};
 use super::role::{Asking, Role, Seen};
 use super::server::Server;
+use super::sign::Signer;
 use super::wire::Wire;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long retries of one request may go on. What bounds them is the server's silence, which the wire counts.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
@@ -41,11 +42,9 @@ const FROM_ENVIRONMENT: [AmazonS3ConfigKey; 14] = [
 ];
 
 /// An opened bucket: through `object_store`, and by requests of our own for what that has no words for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Native {
-    pub(super) s3: AmazonS3,
-    /// Signs requests that somebody else sends, and sends none.
-    pub(super) signer: AmazonS3,
+    pub(super) cloud: Cloud,
     /// Signs and sends.
     pub(super) http: HttpClient,
     /// The bucket's URL, without a slash at its end.
@@ -53,6 +52,36 @@ pub(super) struct Native {
     pub(super) server: Arc<Server>,
     /// How often a request is sent again.
     pub(super) retries: usize,
+}
+
+/// What is of one cloud's servers only. A signer signs requests that somebody else sends, and sends none of them.
+#[derive(Clone, Debug)]
+pub(super) enum Cloud {
+    S3 {
+        s3: AmazonS3,
+        signer: AmazonS3,
+    },
+    #[cfg(feature = "azure")]
+    Azure {
+        signs: super::azure::sas::Signs,
+    },
+}
+
+impl Native {
+    /// The client of an S3 server, if it is one: others know no uploads that another process could end.
+    pub(super) const fn s3(&self) -> Option<&AmazonS3> {
+        match &self.cloud {
+            Cloud::S3 { s3, .. } => Some(s3),
+            #[cfg(feature = "azure")]
+            Cloud::Azure { .. } => None,
+        }
+    }
+
+    /// Whether it signs requests in advance.
+    #[cfg(feature = "azure")]
+    pub(super) const fn signs(&self) -> bool {
+        !matches!(self.cloud, Cloud::Azure { signs: super::azure::sas::Signs::Nothing })
+    }
 }
 
 /// Where a bucket is and who we are.
@@ -71,7 +100,7 @@ pub(super) fn bounded(mut config: S3Config) -> S3Config {
     config
 }
 
-pub(super) fn build(config: &S3Config) -> Result<Native> {
+pub(super) fn build(config: &S3Config) -> Result<(AmazonS3, Native)> {
     let refuse =
         |error: BoxError| Error::new(ErrorKind::InvalidConfig, "the settings do not fit together").with_source(error);
     let environment = config.credentials.is_none().then(environment).unwrap_or_default();
@@ -80,11 +109,9 @@ pub(super) fn build(config: &S3Config) -> Result<Native> {
         config.check_endpoint(endpoint)?;
     }
     let url = bucket_url(config, place.endpoint.as_deref(), &place.region);
-    let server = Arc::new(Server::new(config, &url, &place.region));
-    let client = Clients::of(config).client(config.transport == Transport::PlainAllowed).map_err(refuse)?;
+    let server = Arc::new(Server::new("S3", config, &url, &place.region));
     let credentials = Arc::clone(&place.credentials);
-    let wire = Wire { client, credentials: place.credentials, server: Arc::clone(&server), timeout: config.timeout };
-    let http = HttpClient::new(wire);
+    let http = http(config, Signer::S3(place.credentials), &server).map_err(refuse)?;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(&place.region)
@@ -101,10 +128,17 @@ pub(super) fn build(config: &S3Config) -> Result<Native> {
     let signer = builder.clone().with_skip_signature(false).with_credentials(credentials);
     let build = |builder: AmazonS3Builder| builder.build().map_err(|error| refuse(error.into()));
     let (s3, signer) = (build(builder)?, build(signer)?);
-    Ok(Native { s3, signer, http, url, server, retries: config.retries })
+    let cloud = Cloud::S3 { s3: s3.clone(), signer };
+    Ok((s3, Native { cloud, http, url, server, retries: config.retries }))
 }
 
-const fn retry(config: &S3Config) -> RetryConfig {
+/// What signs and sends.
+pub(super) fn http(config: &S3Config, signer: Signer, server: &Arc<Server>) -> Result<HttpClient, BoxError> {
+    let client = Clients::of(config).client(config.transport == Transport::PlainAllowed)?;
+    Ok(HttpClient::new(Wire { client, signer, server: Arc::clone(server), timeout: config.timeout }))
+}
+
+pub(super) const fn retry(config: &S3Config) -> RetryConfig {
     let backoff =
         BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(2), base: 2.0 };
     RetryConfig { backoff, max_retries: config.retries, retry_timeout: RETRY_TIMEOUT }
@@ -138,10 +172,9 @@ fn place(config: &S3Config, environment: &[(AmazonS3ConfigKey, String)]) -> Resu
             let builder = AmazonS3Builder::new().with_bucket_name(&config.bucket).with_region(&region);
             let set = environment.iter().filter(|(key, _)| !matches!(key, Key::Region | Key::DefaultRegion));
             let builder = set.fold(builder, |builder, (key, value)| builder.with_config(*key, value));
-            let seen = Arc::<Seen>::default();
-            let askers = Askers { clients: Clients::of(config), seen: Arc::clone(&seen) };
+            let (askers, seen) = Askers::of(config);
             let builder = builder.with_http_connector(askers).with_retry(retry(config));
-            Arc::new(Role::new(Arc::clone(builder.build()?.credentials()), seen, config.timeout))
+            Arc::new(Role::new("S3", Arc::clone(builder.build()?.credentials()), seen, config.timeout))
         }
     };
     Ok(Place { endpoint, region, credentials })
@@ -154,13 +187,18 @@ const CONTAINER: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]
 /// Refuses to send a container's token over a network, and to take credentials from it, without TLS.
 fn check_container(uri: &str) -> Result<(), BoxError> {
     let uri: http::Uri = uri.parse()?;
-    let host = uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_here = host == "localhost" || bare.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-    if uri.scheme_str() == Some("https") || is_here || CONTAINER.contains(&host) {
+    if is_safe(&uri) || CONTAINER.contains(&uri.host().unwrap_or_default()) {
         return Ok(());
     }
     Err("AWS_CONTAINER_CREDENTIALS_FULL_URI must begin with https://, or be an address of this host".into())
+}
+
+/// Whether what is sent there goes with TLS, or does not leave this host.
+pub(super) fn is_safe(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost" || bare.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    uri.scheme_str() == Some("https") || is_here
 }
 
 /// Refuses the address of a container's credentials without the file that has the token for it: the host's role would be
@@ -190,7 +228,7 @@ fn bucket_url(config: &S3Config, endpoint: Option<&str>, region: &str) -> String
 
 /// Hands out the client that is there.
 #[derive(Debug)]
-struct Ready(HttpClient);
+pub(super) struct Ready(pub(super) HttpClient);
 
 impl HttpConnector for Ready {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
@@ -208,9 +246,17 @@ pub(super) struct Clients {
 
 /// Makes those that fetch credentials, which some hosts give out at an address of their own without TLS.
 #[derive(Debug)]
-struct Askers {
+pub(super) struct Askers {
     clients: Clients,
     seen: Arc<Seen>,
+}
+
+impl Askers {
+    /// And what becomes of their requests.
+    pub(super) fn of(config: &S3Config) -> (Self, Arc<Seen>) {
+        let seen = Arc::<Seen>::default();
+        (Self { clients: Clients::of(config), seen: Arc::clone(&seen) }, seen)
+    }
 }
 
 impl HttpConnector for Askers {

@@ -34,7 +34,9 @@ impl ObjectFileStore {
                 copied => return copied,
             }
         }
-        let is_short = meta.len <= self.remote.limits.copy_limit && !marks.apart;
+        // Azure may say that it will copy, and do it later.
+        let at_once = self.remote.native.as_ref().is_none_or(|native| native.s3().is_some());
+        let is_short = at_once && meta.len <= self.remote.limits.copy_limit && !marks.apart;
         if options.condition == Condition::Always && options.fence.is_none() && is_short {
             let kept = marks.time_to_live;
             if let Some(time_to_live) = kept {

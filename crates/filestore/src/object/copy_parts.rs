@@ -32,7 +32,7 @@ impl ObjectFileStore {
     pub(super) fn copies_in_parts(&self, len: u64, options: &CopyOptions) -> Option<&Native> {
         let decided = options.condition == Condition::Always || self.capabilities.has(capability::CONDITIONAL_PARTS);
         let fits = len > self.remote.limits.copy_limit && decided && options.fence.is_none();
-        self.remote.native.as_ref().filter(|_| fits)
+        self.remote.native.as_ref().filter(|native| fits && native.s3().is_some())
     }
 
     pub(super) async fn copy_in_parts(

@@ -68,6 +68,10 @@ const FULL: [&str; 4] = ["QuotaExceeded", "InsufficientStorage", "XMinioStorageF
 
 fn map_reply(reply: &Reply, server: Option<&Server>) -> Error {
     let code = reply.code.as_str();
+    #[cfg(feature = "azure")]
+    if let Some(error) = super::azure::codes::error(reply.status, code, server) {
+        return error.with_source(reply.clone());
+    }
     let redirected = (300..400).contains(&reply.status) && reply.status != 304 && !reply.stranger;
     // An answer to a HEAD has no code.
     let silently = reply.status == 400 && code.is_empty() && reply.region.is_some();
@@ -84,6 +88,7 @@ fn map_reply(reply: &Reply, server: Option<&Server>) -> Error {
     if code == "NoSuchBucket" {
         return Error::new(ErrorKind::InvalidConfig, no_bucket(server)).with_source(reply.clone());
     }
+    let strange = strange(server);
     let (kind, message, retry) = match (reply.status, reply.code.as_str()) {
         (_, "SignatureDoesNotMatch") => (ErrorKind::Unauthenticated, WRONG_SECRET, Retry::Never),
         // VersityGW's answer is the second.
@@ -94,7 +99,7 @@ fn map_reply(reply: &Reply, server: Option<&Server>) -> Error {
         (401, _) => (ErrorKind::Unauthenticated, "the server refused the credentials", Retry::Never),
         (_, "RequestTimeTooSkewed") => (ErrorKind::Unauthenticated, WRONG_CLOCK, Retry::Never),
         (403, _) => (ErrorKind::PermissionDenied, NOT_ALLOWED, Retry::Never),
-        (300..400 | 404, "") if reply.stranger => (ErrorKind::Unavailable, NOT_S3, Retry::Exhausted),
+        (300..400 | 404, "") if reply.stranger => (ErrorKind::Unavailable, &*strange, Retry::Exhausted),
         (404, "" | "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion") => {
             (ErrorKind::NotFound, "there is no such file", Retry::Never)
         }
@@ -125,8 +130,12 @@ const WRONG_KEY: &str = "the server does not know the access key: look at it, an
 const WRONG_TOKEN: &str = "the server refused the session token: it has expired or belongs to another access key";
 const WRONG_CLOCK: &str = "the server's clock is too far from this host's: set this host's clock";
 const NOT_ALLOWED: &str = "the server does not allow this operation to these credentials";
-const NOT_S3: &str =
-    "the server gave an answer that no S3 server gives: look at the endpoint, and at what is before it";
+
+/// What answers is a gateway or another program, in the server's place.
+fn strange(server: Option<&Server>) -> String {
+    let kind = server.map_or("S3", |server| server.kind);
+    format!("the server gave an answer that no {kind} server gives: look at the endpoint, and at what is before it")
+}
 
 fn wrong_region(reply: &Reply, server: Option<&Server>) -> String {
     let expected = reply.region.as_deref().filter(|region| region.len() <= 40);
@@ -147,9 +156,9 @@ fn no_bucket(server: Option<&Server>) -> String {
     }
 }
 
-/// What answers is not S3: a gateway or another program that stands in its place.
-pub(super) fn not_s3(server: &Server) -> Error {
-    let error = Error::new(ErrorKind::Unavailable, naming(NOT_S3, Some(server)));
+/// What answers is no such server: a gateway or another program that stands in its place.
+pub(super) fn not_a_server(server: &Server) -> Error {
+    let error = Error::new(ErrorKind::Unavailable, naming(&strange(Some(server)), Some(server)));
     error.with_retry(Retry::Exhausted).with_setting(&server.setting)
 }
 
@@ -195,6 +204,7 @@ fn remedy(reason: &CertificateError) -> String {
 
 fn map_variant(error: object_store::Error, server: Option<&Server>) -> Error {
     use object_store::Error as E;
+    let strange = strange(server);
     let (kind, message) = match &error {
         // A file system's: what is looked for below a file is not there.
         _ if io_kind(&error) == Some(std::io::ErrorKind::NotADirectory) => {
@@ -215,7 +225,7 @@ fn map_variant(error: object_store::Error, server: Option<&Server>) -> Error {
         }
         E::InvalidPath { .. } => (ErrorKind::InvalidInput, "the store does not take this key"),
         E::UnknownConfigurationKey { .. } => (ErrorKind::InvalidConfig, "the store does not know a setting"),
-        _ if server.is_some() => (ErrorKind::Unexpected, NOT_S3),
+        _ if server.is_some() => (ErrorKind::Unexpected, &*strange),
         _ => (ErrorKind::Unexpected, "the store failed"),
     };
     Error::new(kind, naming(message, server)).with_source(error)

@@ -5,53 +5,23 @@ use std::time::SystemTime;
 
 use futures_util::TryStreamExt;
 use object_store::path::Path;
-use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use statehouse_core::{Error, ErrorKind, Result, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
 use super::client::Remote;
 use super::connection::Native;
 use super::error::map_error;
+use super::listed::{Asked, Listed, is_prefix, read_token, write_token};
 use super::request::astray;
 use super::time::parse_time;
 use super::wire::Log;
 use crate::key::FileKey;
 use crate::listing::Collector;
-use crate::meta::{ETag, Entry};
-use crate::options::{Depth, ListOptions, Page, PageToken, Start};
+use crate::meta::Entry;
+use crate::options::{Depth, ListOptions, Page, Start};
 
 /// How many requests one page may take where servers give less than what was asked for, or only foreign keys.
 const REQUESTS: usize = 50;
-
-/// A part of a listing as S3 writes it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Listed {
-    prefix: Option<String>,
-    encoding_type: Option<String>,
-    contents: Vec<Content>,
-    common_prefixes: Vec<CommonPrefix>,
-    next_continuation_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Content {
-    key: String,
-    #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    last_modified: String,
-    #[serde(default, rename = "ETag")]
-    e_tag: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct CommonPrefix {
-    prefix: String,
-}
 
 /// Whether all that a server gave had room in the page.
 enum Fit {
@@ -76,6 +46,8 @@ impl Remote {
     pub(super) async fn list(&self, options: &ListOptions) -> Result<Page> {
         options.check()?;
         match &self.native {
+            #[cfg(feature = "azure")]
+            Some(native) if native.s3().is_none() => self.list_blobs(native, options).await,
             Some(native) => self.list_page(native, options).await,
             None => self.list_all(options).await,
         }
@@ -85,8 +57,8 @@ impl Remote {
     pub(super) async fn probe_until(&self, until: Instant) -> Result<()> {
         match &self.native {
             Some(native) => {
-                let query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1"), ("prefix", &self.prefix)];
-                Listed::ask_until(Some(until), native, &query, &self.prefix).await.map(drop)
+                let asked = Asked { most: Some(1), ..Asked::of(&self.prefix) };
+                Listed::ask_until(Some(until), native, &asked).await.map(drop)
             }
             None => {
                 // All that there is would take too long.
@@ -137,21 +109,15 @@ impl Remote {
     }
 
     async fn ask(&self, native: &Native, filling: &Filling<'_>, room: usize) -> Result<Listed> {
-        let room = room.to_string();
         let after = format!("{}{}", self.prefix, filling.last);
-        let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("max-keys", &room)];
-        if !filling.whole.is_empty() {
-            query.push(("prefix", &filling.whole));
-        }
-        if filling.options.depth == Depth::OneLevel {
-            query.push(("delimiter", "/"));
-        }
-        match &filling.token {
-            Some(token) => query.push(("continuation-token", token)),
-            None if !filling.last.is_empty() => query.push(("start-after", &after)),
-            None => {}
-        }
-        Listed::ask(native, &query, &filling.whole).await.map(|(listed, _)| listed)
+        let asked = Asked {
+            one_level: filling.options.depth == Depth::OneLevel,
+            most: Some(room),
+            token: filling.token.as_deref(),
+            after: Some(&*after).filter(|_| filling.token.is_none() && !filling.last.is_empty()),
+            ..Asked::of(&filling.whole)
+        };
+        Listed::ask(native, &asked).await.map(|(listed, _)| listed)
     }
 
     /// All that lies in a folder of the store's own, page by page in the order of the names.
@@ -192,7 +158,7 @@ impl Remote {
     }
 
     /// Whether this is one of the things that the store keeps for itself.
-    fn is_own(&self, location: &str) -> bool {
+    pub(super) fn is_own(&self, location: &str) -> bool {
         let own = location.strip_prefix(&self.prefix).and_then(|key| key.strip_prefix(crate::key::RESERVED));
         own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
@@ -221,13 +187,14 @@ impl Own<'_> {
         if self.ended {
             return Ok(None);
         }
-        let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", self.folder)];
-        query.extend(self.token.as_deref().map(|token| ("continuation-token", token)));
-        let (listed, now) = Listed::ask(self.native, &query, self.folder).await?;
+        let asked = Asked { token: self.token.as_deref(), ..Asked::of(self.folder) };
+        let (listed, now) = Listed::ask(self.native, &asked).await?;
         let (mut found, before) = (Vec::new(), self.last.clone());
         for content in &listed.contents {
             let key = listed.decode(&content.key);
-            let Some(name) = key.strip_prefix(self.folder).filter(|name| *name > before.as_str()) else { continue };
+            // Of servers that list in another order, what was given already is looked at once more.
+            let is_new = |name: &&str| self.native.s3().is_none() || *name > before.as_str();
+            let Some(name) = key.strip_prefix(self.folder).filter(is_new) else { continue };
             found.extend(parse_time(&content.last_modified).map(|time| (name.to_owned(), time)));
             if name > self.last.as_str() {
                 name.clone_into(&mut self.last);
@@ -235,7 +202,8 @@ impl Own<'_> {
         }
         self.token = listed.next_continuation_token.filter(|token| !token.is_empty());
         self.ended = self.token.is_none();
-        self.still = if self.last == before { self.still + 1 } else { 0 };
+        let is_still = self.last == before && (self.native.s3().is_some() || found.is_empty());
+        self.still = if is_still { self.still + 1 } else { 0 };
         if !self.ended && (self.still >= REQUESTS || (self.still > 0 && !listed.contents.is_empty())) {
             return Err(astray("a listing does not get on: the server gives nothing new"));
         }
@@ -243,45 +211,6 @@ impl Own<'_> {
         Ok(Some(OwnPage { found, now }))
     }
 }
-
-impl Listed {
-    async fn ask(native: &Native, query: &[(&str, &str)], whole: &str) -> Result<(Self, Option<SystemTime>)> {
-        Self::ask_until(None, native, query, whole).await
-    }
-
-    async fn ask_until(
-        until: Option<Instant>,
-        native: &Native,
-        query: &[(&str, &str)],
-        whole: &str,
-    ) -> Result<(Self, Option<SystemTime>)> {
-        let (text, now) = native.get_until(until, "ListBucketResult", query).await?;
-        let listed = Self::parse(&text)?;
-        let decoded = listed.prefix.as_deref().map(|prefix| listed.decode(prefix)).unwrap_or_default();
-        if listed.prefix.is_some() && decoded != whole {
-            return Err(astray("the server's listing is of another prefix than the one that was asked for"));
-        }
-        Ok((listed, now))
-    }
-
-    fn parse(text: &[u8]) -> Result<Self> {
-        quick_xml::de::from_reader(text).map_err(|source| astray("the server's listing is none").with_source(source))
-    }
-
-    fn decode(&self, text: &str) -> String {
-        decode(text, self.encoding_type.as_deref())
-    }
-}
-
-/// A key as an answer writes it. One that is no text becomes one that no file has.
-pub(super) fn decode(text: &str, encoding: Option<&str>) -> String {
-    if encoding != Some("url") {
-        return text.to_owned();
-    }
-    let text = text.replace('+', " ");
-    percent_decode_str(&text).decode_utf8_lossy().into_owned()
-}
-
 impl Filling<'_> {
     fn room(&self) -> usize {
         let taken = self.page.entries.len() + self.page.prefixes.len();
@@ -312,7 +241,11 @@ impl Filling<'_> {
                 return Ok(Fit::Cut);
             }
             match content {
-                Some(content) => self.take_entry(name, content)?,
+                Some(content) => match content.entry(name)? {
+                    Some(entry) => self.page.entries.push(entry),
+                    // A folder marker ends with a slash, and what other clients store may break any rule of ours.
+                    None => self.page.skipped += 1,
+                },
                 None => self.take_prefix(name),
             }
             self.pass(name);
@@ -326,21 +259,8 @@ impl Filling<'_> {
         }
     }
 
-    fn take_entry(&mut self, name: &str, content: &Content) -> Result<()> {
-        // A folder marker ends with a slash, and what other clients store may break any rule of ours.
-        let Ok(key) = FileKey::new(name) else {
-            self.page.skipped += 1;
-            return Ok(());
-        };
-        let modified =
-            parse_time(&content.last_modified).ok_or_else(|| astray("the server's listing has a time that is none"))?;
-        self.page.entries.push(Entry::new(key, content.size, ETag::new(content.e_tag.as_str()), modified));
-        Ok(())
-    }
-
     fn take_prefix(&mut self, name: &str) {
-        let within = name.strip_suffix('/').is_some_and(|name| FileKey::new(name).is_ok());
-        if !within {
+        if !is_prefix(name) {
             self.page.skipped += 1;
         } else if self.page.prefixes.last().is_none_or(|last| last != name) {
             self.page.prefixes.push(name.to_owned());
@@ -350,63 +270,7 @@ impl Filling<'_> {
     fn finish(self) -> Page {
         let Self { mut page, last, token, more, .. } = self;
         let token = token.unwrap_or_default();
-        page.next = more.then(|| PageToken::new(format!("{}.{last}{token}", last.len())));
+        page.next = more.then(|| write_token(&last, &token));
         page
-    }
-}
-
-/// Our token is the last key that was given, and the server's token: so that a listing cannot go in circles.
-fn read_token(token: &PageToken) -> Result<(String, Option<String>)> {
-    let read = || {
-        let (length, rest) = token.as_str().split_once('.')?;
-        let (last, token) = rest.split_at_checked(length.parse().ok()?)?;
-        Some((last.to_owned(), Some(token.to_owned()).filter(|token| !token.is_empty())))
-    };
-    read().ok_or_else(|| Error::invalid_input("the page token is not one of this store's"))
-}
-
-#[cfg(test)]
-mod tests {
-    use statehouse_core::conformance::fuzz::Target;
-
-    use super::*;
-
-    #[test]
-    fn only_our_own_tokens_are_taken() {
-        for text in ["", "x", "3.ab", "99999999999999999999.a", "1.é", "-1.a"] {
-            assert!(read_token(&PageToken::new(text)).is_err(), "{text:?}");
-        }
-        assert_eq!(read_token(&PageToken::new("2.ab")).unwrap(), ("ab".into(), None));
-        assert_eq!(read_token(&PageToken::new("3.a.bcd")).unwrap(), ("a.b".into(), Some("cd".into())));
-    }
-
-    #[test]
-    fn fuzz_listing() {
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/listing");
-        let words = [
-            "<Contents>",
-            "</Contents>",
-            "<Key>",
-            "</Key>",
-            "%2F",
-            "%FF",
-            "+",
-            "<EncodingType>url</EncodingType>",
-            "&#0;",
-        ];
-        // What is cut off or put in ends as a listing does, in most places where that can be.
-        let repair = |input: &mut Vec<u8>| {
-            input.splice(..0, *b"<ListBucketResult>").for_each(drop);
-            input.extend_from_slice(b"</ListBucketResult>");
-        };
-        Target::new(corpus).with_words(&words).run(repair, |input| match Listed::parse(input) {
-            Ok(listed) => {
-                let names: Vec<_> = listed.contents.iter().map(|content| listed.decode(&content.key)).collect();
-                let files = names.iter().filter(|name| FileKey::new(name.as_str()).is_ok()).count();
-                let times = listed.contents.iter().filter_map(|content| parse_time(&content.last_modified)).count();
-                format!("{files} {times} {} {}", names.len(), listed.next_continuation_token.is_some())
-            }
-            Err(error) => error.message().to_owned(),
-        });
     }
 }

@@ -1,5 +1,7 @@
-//! Files in S3, or in any store that [`object_store`] reaches.
+//! Files in S3, in Azure Blob Storage, or in any store that [`object_store`] reaches.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod client;
 mod clock;
 mod conditional;
@@ -9,11 +11,13 @@ mod copy;
 mod copy_parts;
 mod delete;
 mod diagnose;
+mod encoding;
 mod error;
 mod expiry;
 mod fenced;
 mod known;
 mod list;
+mod listed;
 mod metadata;
 mod missing;
 mod parts;
@@ -26,6 +30,7 @@ mod request;
 mod role;
 mod room;
 mod server;
+mod sign;
 mod staged;
 mod stamp;
 mod sweep;
@@ -42,9 +47,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
-use statehouse_core::{Capabilities, Error, Fence, Health, RaiseOptions, Result, Timestamp};
+use object_store::aws::AmazonS3;
+use statehouse_core::{Capabilities, Capability, Error, Fence, Health, RaiseOptions, Result, Timestamp};
 
-use self::client::{Limits, Remote, check_etag};
+#[cfg(feature = "azure")]
+pub use self::azure::{AzureConfig, AzureCredentials};
+use self::client::{Limits, Nesting, Remote, check_etag};
 pub use self::config::{Addressing, ObjectConfig, Probe, S3Config, Transport};
 use self::room::Room;
 use crate::api::FileStore;
@@ -67,7 +75,7 @@ use crate::stage::{Stage, StageId, Staged};
 /// How long a health check waits.
 const HEALTH: Duration = Duration::from_millis(900);
 
-/// A [`FileStore`] in a bucket. Cheap to clone.
+/// A [`FileStore`] in a bucket, or a container of Azure. Cheap to clone.
 ///
 /// # Layout
 /// Files up to the part size are stored in one request, longer ones in parts. The object's content is the file's; its
@@ -97,6 +105,13 @@ const HEALTH: Duration = Duration::from_millis(900);
 /// An upload that fails or is dropped is aborted, also later if the server cannot be reached. What a killed process has
 /// begun, [`sweep`](ObjectFileStore::sweep) removes, and what it has left below `.statehouse/probe`.
 ///
+/// # Azure
+/// Files in parts are block blobs; an upload that is given up leaves blocks that Azure drops after a week. The blocks of one name are in one heap, and who
+/// completes an upload empties it: of uploads in parts to one name at the same time one may be refused with a `Conflict` that says to try again. There are no stages,
+/// and a copy goes through this host. Each put has an etag of its own. Names of metadata are letters and digits there, and anything else in them is `_` and
+/// two hexadecimal digits, and in names of files so are `%`, `\`, and a dot at the end of a part, with `%` before them: Azure takes `\` for `/` and leaves such dots out. A page of a listing is read by Azure's markers; without one, as behind a name that is given, and where files are
+/// not kept below others' names, from the beginning.
+///
 /// # Capabilities
 /// Found out when the store is opened, on objects of its own below `.statehouse/probe`: see [`Probe`]. Preconditions are
 /// part of what is signed: what is on the way cannot take one off without the server's refusing the request.
@@ -122,9 +137,9 @@ pub struct ObjectFileStore {
 }
 
 /// A client for the bucket. Nothing is sent yet.
-fn connect(config: &S3Config) -> Result<connection::Native> {
+fn connect(config: &S3Config) -> Result<(AmazonS3, connection::Native)> {
     config.check()?;
-    connection::build(config).map_err(|error| of_opening(error, config))
+    connection::build(config).map_err(|error| of_opening("s3", error, config))
 }
 
 /// Whether a bucket can be opened, as far as the configuration tells.
@@ -133,8 +148,14 @@ pub(crate) fn check_s3(config: &S3Config) -> Result<()> {
     connect(config).map(drop)
 }
 
-fn of_opening(error: Error, config: &S3Config) -> Error {
-    Operations::of("s3").open.name_in(error).with_setting(&config.setting)
+/// The same for a container of Azure.
+#[cfg(feature = "azure")]
+pub(crate) fn check_azure(config: &AzureConfig) -> Result<()> {
+    azure::connection::build(config).map(drop).map_err(|error| of_opening("azure", error, &config.shared))
+}
+
+fn of_opening(backend: &'static str, error: Error, config: &S3Config) -> Error {
+    Operations::of(backend).open.name_in(error).with_setting(&config.setting)
 }
 
 impl ObjectFileStore {
@@ -147,8 +168,33 @@ impl ObjectFileStore {
     /// capabilities in [`S3Config::require`] is missing.
     pub async fn open_s3(config: S3Config) -> Result<Self> {
         let config = connection::bounded(config);
-        let native = connect(&config)?;
-        let (named, server) = (|error: Error| of_opening(error, &config), Arc::clone(&native.server));
+        let (s3, native) = connect(&config)?;
+        Self::open_native("s3", Arc::new(s3), native, &config, &[capability::PRESIGNED]).await
+    }
+
+    /// Opens a container of Azure Blob Storage.
+    ///
+    /// # Errors
+    /// As [`open_s3`](Self::open_s3), with the container for the bucket.
+    #[cfg(feature = "azure")]
+    pub async fn open_azure(config: AzureConfig) -> Result<Self> {
+        let config = config.bounded();
+        let (blobs, native) =
+            azure::connection::build(&config).map_err(|error| of_opening("azure", error, &config.shared))?;
+        let presigned = native.signs().then_some(capability::PRESIGNED);
+        let told: Vec<_> = presigned.into_iter().chain([capability::ETAG_PER_PUT]).collect();
+        Self::open_native("azure", Arc::new(blobs), native, &config.shared, &told).await
+    }
+
+    /// Opens a store whose requests go through our wire.
+    async fn open_native(
+        backend: &'static str,
+        store: Arc<dyn ObjectStore>,
+        native: connection::Native,
+        config: &S3Config,
+        told: &[Capability],
+    ) -> Result<Self> {
+        let (named, server) = (|error: Error| of_opening(backend, error, config), Arc::clone(&native.server));
         let prefix = if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) };
         let limits = Limits {
             part_size: config.part_size,
@@ -158,19 +204,13 @@ impl ObjectFileStore {
             read_limit: config.read_limit,
             room: Room::new(config.upload_memory),
         };
-        let remote = Remote::new(Arc::new(native.s3.clone()), Some(native), prefix, limits);
-        let name = format!("s3 {}/{}", config.bucket, config.prefix);
-        let told = [
-            capability::DURABLE,
-            capability::SHARED,
-            capability::METADATA,
-            capability::CONTENT_HEADERS,
-            capability::PRESIGNED,
-        ];
-        let opened = Self::begin(remote, "s3", &name, config.probe, told.into_iter().collect()).await;
-        let store = match opened {
+        let remote = Remote::new(store, Some(native), prefix, limits);
+        let name = format!("{backend} {}/{}", config.bucket, config.prefix);
+        let all = [capability::DURABLE, capability::SHARED, capability::METADATA, capability::CONTENT_HEADERS];
+        let told = all.into_iter().chain(told.iter().copied()).collect();
+        let store = match Self::begin(remote, backend, &name, config.probe, told).await {
             Ok(store) => store,
-            Err(error) => return Err(named(diagnose::explain(error, &config, &server).await)),
+            Err(error) => return Err(named(diagnose::explain(error, config, &server).await)),
         };
         for required in &config.require {
             store.capabilities.require(*required).map_err(named)?;
@@ -231,7 +271,11 @@ impl ObjectFileStore {
                 let vouched = untold.into_iter().filter(|known| told.has(*known));
                 found.capabilities.iter().chain(vouched).collect()
             }
-            Probe::Never => told,
+            Probe::Never => {
+                // Accounts of Azure with a hierarchical namespace have no place for it, either.
+                remote.nesting = if remote.native.is_some() { Nesting::Told } else { Nesting::Kept };
+                told
+            }
         };
         let fenced = stamp::can_fence(&capabilities).then_some(capability::FENCED);
         let capabilities: Capabilities = capabilities.iter().chain(fenced).collect();

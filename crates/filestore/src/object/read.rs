@@ -57,6 +57,7 @@ impl Remote {
             }
             Err(failure) => {
                 let error = map_error(failure.error, &failure.log);
+                let error = Box::pin(self.unmatched(key, options.conditions(), error)).await;
                 return Box::pin(self.unread(key, options, error)).await.map(|()| ReadOutcome::NotModified);
             }
         };

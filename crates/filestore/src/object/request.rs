@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use object_store::client::{HttpRequest, HttpRequestBody};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -13,15 +13,10 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
 use super::connection::Native;
-use super::error::{map_error, not_s3};
+use super::encoding::{PATH, QUERY};
+use super::error::{map_error, not_a_server};
 use super::patience::timed_out;
 use super::wire::{Answer, Terms, observe};
-
-/// RFC 3986's unreserved characters are left as they are, as signatures want it.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// And what divides a path.
-const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -83,28 +78,38 @@ impl Native {
         (element, answer): (&str, Answer),
         until: Option<Instant>,
     ) -> Result<(Bytes, Option<SystemTime>)> {
-        let ask = async {
-            let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-            let mut left = self.retries;
-            loop {
-                let pause = pauses.pause();
-                let has_time = until.is_none_or(|until| Instant::now() + pause < until);
-                match self.once_until(request.clone(), until).await {
-                    Err((error, true)) if left > 0 && has_time => drop(error),
-                    Err((error, _)) => return Err(error),
-                    Ok(text) => return Ok(text),
-                }
-                left -= 1;
-                tokio::time::sleep(pause).await;
-            }
-        };
-        let (result, log) = observe(Terms::new(answer), ask).await;
+        let (result, log) = observe(Terms::new(answer), self.sent(request, until)).await;
         let text = result.map_err(|error| map_error(error, &log))?;
         // A page that a gateway shows instead would be a listing of nothing.
         if !String::from_utf8_lossy(&text).contains(&format!("<{element}")) {
-            return Err(not_s3(&self.server));
+            return Err(not_a_server(&self.server));
         }
         Ok((text, log.date))
+    }
+
+    /// Sends a request, and again as long as that may help and there is time.
+    async fn sent(&self, request: HttpRequest, until: Option<Instant>) -> object_store::Result<Bytes> {
+        let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut left = self.retries;
+        loop {
+            let pause = pauses.pause();
+            let has_time = until.is_none_or(|until| Instant::now() + pause < until);
+            match self.once_until(request.clone(), until).await {
+                Err((error, true)) if left > 0 && has_time => drop(error),
+                Err((error, _)) => return Err(error),
+                Ok(text) => return Ok(text),
+            }
+            left -= 1;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Removes an object, as part of an operation that is observed.
+    #[cfg(feature = "azure")]
+    pub(super) async fn delete(&self, path: &str) -> object_store::Result<()> {
+        let url = format!("{}/{}", self.url, utf8_percent_encode(path, PATH));
+        let refused = |source: Error| object_store::Error::Generic { store: "object store", source: source.into() };
+        self.sent(request(Method::DELETE, &url, &[]).map_err(refused)?, None).await.map(drop)
     }
 
     async fn once_until(
@@ -125,6 +130,7 @@ impl Native {
         use object_store::client::HttpErrorKind as Kind;
         let generic =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "S3", source };
+        let path = request.uri().path().to_owned();
         let answer = match self.http.execute(request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -135,7 +141,10 @@ impl Native {
         let status = answer.status();
         if !status.is_success() {
             let again = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
-            return Err((generic(format!("the server answered {status}").into()), again));
+            let source = format!("the server answered {status}").into();
+            let error =
+                if status.as_u16() == 404 { object_store::Error::NotFound { path, source } } else { generic(source) };
+            return Err((error, again));
         }
         answer.into_body().bytes().await.map_err(|error| (generic(error.into()), false))
     }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use object_store::CredentialProvider;
-use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService};
 use statehouse_core::policy::Trouble;
 use statehouse_core::{Clock as _, SystemClock, Unreached};
@@ -32,34 +31,41 @@ const LONG_PAUSE: Duration = Duration::from_secs(10);
 const HURRY: Duration = Duration::from_secs(3);
 
 /// Hands out the credentials of a role.
-pub(super) struct Role {
-    inner: AwsCredentialProvider,
+pub(super) struct Role<C> {
+    /// Whose they are.
+    of: &'static str,
+    inner: Arc<dyn CredentialProvider<Credential = C>>,
     seen: Arc<Seen>,
     /// The most that anybody waits for credentials.
     limit: Duration,
-    held: Mutex<Held>,
+    held: Mutex<Held<C>>,
     trouble: Trouble,
 }
 
-#[derive(Default)]
-struct Held {
-    credential: Option<Arc<AwsCredential>>,
+struct Held<C> {
+    credential: Option<Arc<C>>,
     /// When it ends, if that was said.
     ends: Option<Instant>,
     failed: Option<(Instant, Missing)>,
 }
 
-impl Role {
-    pub(super) fn new(inner: AwsCredentialProvider, seen: Arc<Seen>, limit: Duration) -> Self {
-        Self { inner, seen, limit, held: Mutex::default(), trouble: Trouble::new(Duration::ZERO) }
+impl<C> Role<C> {
+    pub(super) fn new(
+        of: &'static str,
+        inner: Arc<dyn CredentialProvider<Credential = C>>,
+        seen: Arc<Seen>,
+        limit: Duration,
+    ) -> Self {
+        let held = Mutex::new(Held { credential: None, ends: None, failed: None });
+        Self { of, inner, seen, limit, held, trouble: Trouble::new(Duration::ZERO) }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Held<C>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The credentials that have not ended, and the failure that still counts.
-    fn known(&self) -> (Option<Arc<AwsCredential>>, Option<Missing>) {
+    fn known(&self) -> (Option<Arc<C>>, Option<Missing>) {
         let held = self.held();
         let good = held.ends.is_some_and(|ends| ends > Instant::now());
         let kept = held.credential.clone().filter(|_| good);
@@ -68,30 +74,30 @@ impl Role {
         (kept, failed.map(|(_, missing)| missing.clone()))
     }
 
-    fn found(&self, credential: &Arc<AwsCredential>) {
+    fn found(&self, credential: &Arc<C>) {
         let mut held = self.held();
         if held.credential.as_ref().is_none_or(|known| !Arc::ptr_eq(known, credential)) {
             (held.credential, held.ends) = (Some(Arc::clone(credential)), self.seen.last().ends);
         }
         if held.failed.take().is_some() {
             let failures = self.trouble.is_over(&SystemClock::default()).unwrap_or(0);
-            tracing::warn!(name: "filestore.credentials_renewed", failures, "there are new credentials for S3");
+            tracing::warn!(name: "filestore.credentials_renewed", failures, "there are new credentials for {}", self.of);
         }
     }
 
     fn failed(&self, missing: &Missing, kept: bool) {
         self.held().failed = Some((Instant::now(), missing.clone()));
         if self.trouble.failed(&SystemClock::default()) {
-            tracing::warn!(name: "filestore.credentials_not_renewed", reason = %missing, kept, "no new credentials for S3");
+            tracing::warn!(name: "filestore.credentials_not_renewed", reason = %missing, kept, "no new credentials for {}", self.of);
         }
     }
 }
 
 #[async_trait]
-impl CredentialProvider for Role {
-    type Credential = AwsCredential;
+impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for Role<C> {
+    type Credential = C;
 
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+    async fn get_credential(&self) -> object_store::Result<Arc<C>> {
         let (kept, failed) = self.known();
         if let Some(missing) = failed {
             return kept.ok_or_else(|| generic(missing.into()));
@@ -118,7 +124,7 @@ fn generic(source: Box<dyn StdError + Send + Sync>) -> object_store::Error {
     object_store::Error::Generic { store: "S3", source }
 }
 
-impl fmt::Debug for Role {
+impl<C> fmt::Debug for Role<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Role").field("limit", &self.limit).finish_non_exhaustive()
     }
@@ -191,6 +197,12 @@ fn why(error: &HttpError) -> Why {
 
 /// When the credentials in an answer end, be it JSON or XML, by the clock here that counts on.
 fn end_of(answer: &str) -> Option<Instant> {
+    // A token says for how many seconds it is good: RFC 6749, 5.1, and some write the number as a text.
+    if let Some((_, rest)) = answer.split_once("\"expires_in\"") {
+        let digits = rest.trim_start_matches([':', ' ', '"']);
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        return Instant::now().checked_add(Duration::from_secs(digits[..end].parse().ok()?));
+    }
     let (_, rest) = answer.split_once("Expiration")?;
     let begin = rest.char_indices().take(16).find(|(_, next)| next.is_ascii_digit())?.0;
     let time = parse_time(rest[begin..].split_inclusive('Z').next()?)?;
@@ -209,6 +221,10 @@ mod tests {
             "<Credentials><Expiration>2999-01-31T23:59:59.5Z</Expiration></Credentials>",
         ] {
             assert!(end_of(answer).unwrap() > Instant::now() + Duration::from_secs(900 * 365 * 86_400), "{now:?}");
+        }
+        for answer in ["{\"expires_in\": 3599,\"ext_expires_in\":1}", "{\"expires_in\":\"3599\"}"] {
+            let left = end_of(answer).unwrap() - Instant::now();
+            assert!(left > Duration::from_secs(3590) && left < Duration::from_secs(3600), "{answer}");
         }
         let past = end_of("\"Expiration\":\"2001-01-31T23:59:59Z\"").unwrap();
         assert!(past <= Instant::now(), "ended long ago");

@@ -8,6 +8,8 @@ use super::config::S3Config;
 /// The server of a bucket, as errors name it: no secret is in it.
 #[derive(Debug)]
 pub(super) struct Server {
+    /// What it speaks: `S3`, or another.
+    pub(super) kind: &'static str,
     /// `https://host:port`.
     pub(super) at: String,
     pub(super) bucket: String,
@@ -22,8 +24,9 @@ pub(super) struct Server {
 
 impl Server {
     /// The server of the bucket at this URL.
-    pub(super) fn new(config: &S3Config, url: &str, region: &str) -> Self {
+    pub(super) fn new(kind: &'static str, config: &S3Config, url: &str, region: &str) -> Self {
         Self {
+            kind,
             at: origin(url),
             bucket: config.bucket.clone(),
             region: region.to_owned(),
@@ -44,7 +47,8 @@ impl Server {
         let (name, port) = self.host().rsplit_once(':').filter(|(_, port)| !port.contains(']')).unzip();
         let port = port.and_then(|port| port.parse().ok()).unwrap_or(usual);
         let name = name.unwrap_or_else(|| self.host()).trim_start_matches('[').trim_end_matches(']');
-        statehouse_core::span::of_http_request("s3.request", method, (name, port), resent)
+        let span = if self.kind == "S3" { "s3.request" } else { "azure.request" };
+        statehouse_core::span::of_http_request(span, method, (name, port), resent)
     }
 
     /// The host and port, without the scheme.
@@ -62,7 +66,7 @@ pub(super) fn origin(url: &str) -> String {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "S3 at {}", self.at)?;
+        write!(f, "{} at {}", self.kind, self.at)?;
         self.proxy.as_ref().map_or(Ok(()), |proxy| write!(f, " through the proxy {proxy}"))
     }
 }
@@ -75,9 +79,9 @@ mod tests {
     fn a_span_tells_host_and_port_and_no_bucket() {
         let spans = statehouse_core::conformance::Spans::default();
         let _guard = tracing::subscriber::set_default(spans.clone());
-        let config = S3Config::new("scans");
+        let server = |url, region| Server::new("S3", &S3Config::new("scans"), url, region);
         for (url, resent) in [("https://s3.example.org/scans", 0), ("http://[::1]:9000/scans", 2)] {
-            drop(Server::new(&config, url, "eu-1").span("GET", resent));
+            drop(server(url, "eu-1").span("GET", resent));
         }
         let begin = "statehouse otel.name=\"s3.request\" otel.kind=\"client\" http.request.method=\"GET\"";
         let ends = [

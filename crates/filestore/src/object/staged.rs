@@ -46,8 +46,9 @@ impl Remote {
         self.path(&format!("{}/staged/{key}/{id}", crate::key::RESERVED))
     }
 
+    /// A server that keeps uploads which another process can end.
     fn natively(&self) -> Result<&Native> {
-        self.native.as_ref().ok_or_else(Staged::unsupported)
+        self.native.as_ref().filter(|native| native.s3().is_some()).ok_or_else(Staged::unsupported)
     }
 
     pub(super) async fn stage(&self, key: &FileKey, body: Body, options: &PutOptions) -> Result<Staged> {
@@ -88,7 +89,8 @@ impl Remote {
         attributes: Attributes,
     ) -> Result<(Upload, Known)> {
         let request = PutMultipartOptions { attributes, ..Default::default() };
-        let begin = Known::begin(native.s3.clone(), path.clone(), request);
+        let s3 = native.s3().ok_or_else(Staged::unsupported)?;
+        let begin = Known::begin(s3.clone(), path.clone(), request);
         let begun = tokio::spawn(async move {
             let (begun, log) = observe(Terms::new(Answer::Text), begin).await;
             begun.map(|begun| (Upload::of(Box::new(begun.clone())), begun)).map_err(|error| map_error(error, &log))
@@ -197,7 +199,8 @@ impl Remote {
         }
         let parts = record.parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
         let target = self.path(key)?;
-        let completing = native.s3.complete_multipart(&target, &record.upload, parts);
+        let s3 = native.s3().ok_or_else(Staged::unsupported)?;
+        let completing = s3.complete_multipart(&target, &record.upload, parts);
         let result = self.call(Terms::new(Answer::Late).condition(&record.condition), completing).await;
         let vanished = result.as_ref().is_err_and(has_no_parts);
         match self.settle(key, &id.to_string(), &record.condition, result, record.received.into(), start).await {

@@ -49,7 +49,7 @@ impl Begun {
 
 impl Uploads {
     fn decode(&self, text: &str) -> String {
-        super::list::decode(text, self.encoding_type.as_deref())
+        super::listed::decode(text, self.encoding_type.as_deref())
     }
 }
 
@@ -106,6 +106,10 @@ impl Remote {
     }
 
     async fn sweep_uploads(&self, native: &Native, options: &SweepOptions) -> Result<u64> {
+        // Azure drops what nobody has ended after a week, by itself.
+        if native.s3().is_none() {
+            return Ok(0);
+        }
         let (prefix, older_than) = (format!("{}{}", self.prefix, options.prefix), options.uploads_older_than);
         let (mut key, mut id, mut swept, mut failed) = (String::new(), String::new(), 0, None);
         let (mut seen, mut empty) = (HashSet::new(), 0);
@@ -151,7 +155,8 @@ impl Remote {
     /// Whether it was there. Keys that are no paths are somebody else's.
     pub(super) async fn abort(&self, native: &Native, begun: &Begun) -> Result<bool> {
         let Ok(path) = object_store::path::Path::parse(&begun.key) else { return Ok(false) };
-        let aborting = native.s3.abort_multipart(&path, &begun.upload_id);
+        let Some(s3) = native.s3() else { return Ok(false) };
+        let aborting = s3.abort_multipart(&path, &begun.upload_id);
         let Err(failure) = self.call(Terms::new(Answer::Nothing), aborting).await else { return Ok(true) };
         // A first attempt that failed may have done it.
         let again = failure.log.sent > 1;

@@ -1,9 +1,28 @@
 //! Times as servers write them.
 
+#[cfg(feature = "azure")]
+use std::time::SystemTime;
+
 use statehouse_core::Timestamp;
 
-/// Reads `2026-01-31T23:59:59.123Z`.
+/// Reads `2026-01-31T23:59:59.123Z`, and a time as HTTP writes it, as Azure's listings do.
 pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+    parse_iso(text).or_else(|| httpdate::parse_http_date(text).ok().map(Timestamp::from))
+}
+
+/// Writes `2026-01-31T23:59:59Z`.
+#[cfg(feature = "azure")]
+pub(super) fn write_time(time: SystemTime) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    // "Sat, 31 Jan 2026 23:59:59 GMT"
+    let text = httpdate::fmt_http_date(time);
+    let parts: Vec<_> = text.split(' ').collect();
+    let [_, day, month, year, time, _] = parts[..] else { return String::new() };
+    let month = MONTHS.find(month).unwrap_or(0) / 3 + 1;
+    format!("{year}-{month:02}-{day}T{time}Z")
+}
+
+fn parse_iso(text: &str) -> Option<Timestamp> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.split('-').map(|part| part.parse::<u64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
@@ -37,6 +56,7 @@ mod tests {
             ("2000-02-29T23:59:59.000Z", Some(951_868_799_000_000)),
             ("2026-03-01T00:00:00.123456Z", Some(1_772_323_200_123_456)),
             ("2026-03-01T00:00:00.1Z", Some(1_772_323_200_100_000)),
+            ("Sun, 01 Mar 2026 00:00:00 GMT", Some(1_772_323_200_000_000)),
             ("2026-13-01T00:00:00Z", None),
             ("2026-03-01", None),
             ("", None),
@@ -45,6 +65,20 @@ mod tests {
         ];
         for (text, micros) in table {
             assert_eq!(parse_time(text).map(|time| time.as_micros()), micros, "{text}");
+        }
+    }
+
+    #[cfg(feature = "azure")]
+    #[test]
+    fn times_are_written_as_they_are_read() {
+        for seconds in [0, 951_868_799, 1_772_323_200, 4_102_444_799] {
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            let text = write_time(time);
+            assert_eq!(
+                (text.len(), parse_iso(&text)),
+                (20, Some(Timestamp::from_micros(seconds * 1_000_000))),
+                "{text}"
+            );
         }
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use percent_encoding::percent_decode_str;
 use reqwest::StatusCode;
@@ -20,6 +19,7 @@ use tracing::Instrument as _;
 use super::missing::Missing;
 use super::patience::{Receiving, Sending, Watch, timed_out, transport};
 use super::server::Server;
+use super::sign::Signer;
 use super::tls::{is_wrong_language, untrusted};
 use crate::digest::Digest;
 use crate::options::Condition;
@@ -169,7 +169,7 @@ pub(super) async fn observe<T>(terms: Terms<'_>, operation: impl Future<Output =
 /// Signs requests and sends them through `reqwest`.
 pub(super) struct Wire {
     pub(super) client: reqwest::Client,
-    pub(super) credentials: AwsCredentialProvider,
+    pub(super) signer: Signer,
     /// How long the server may be silent.
     pub(super) timeout: Duration,
     /// Where requests go.
@@ -196,7 +196,7 @@ impl HttpService for Wire {
         }
         let log = || exchange.log.lock().unwrap_or_else(PoisonError::into_inner);
         log().server = Some(Arc::clone(&self.server));
-        if let Err(error) = self.sign(&mut request, exchange.payload).await {
+        if let Err(error) = self.signer.sign(&mut request, exchange.payload, &self.server.region).await {
             log().unsigned = Some(Missing::of(&error));
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
         }
@@ -226,14 +226,6 @@ impl HttpService for Wire {
 }
 
 impl Wire {
-    /// Signs everything that the request has, the precondition included.
-    async fn sign(&self, request: &mut HttpRequest, payload: Option<Digest>) -> object_store::Result<()> {
-        let credential = self.credentials.get_credential().await?;
-        let digest = payload.unwrap_or_else(|| digest_of(request));
-        let authorizer = AwsAuthorizer::new(&credential, "s3", &self.server.region);
-        authorizer.try_authorize(request, Some(digest.as_bytes()))
-    }
-
     /// As [`exchange`](Self::exchange). A server that keeps plain files takes a directory away with the last file in it, and
     /// refuses who stores another there in the same moment as it refuses a file below another's name. So it is asked again.
     async fn exchange_settled(
@@ -278,6 +270,7 @@ impl Wire {
         let patience = if answer == Answer::Late { self.timeout * SLOW } else { self.timeout };
         let path = if answer == Answer::Content { String::new() } else { request.uri().path().to_owned() };
         let mut response = self.send(request, patience).await?;
+        self.signer.read_names(response.headers_mut());
         // Text that is none would make the whole answer unreadable for what comes after us.
         let broken = |value: &HeaderValue| value.to_str().is_err();
         let broken: Vec<_> = response.headers().iter().filter(|(_, value)| broken(value)).collect();
@@ -326,18 +319,6 @@ impl Wire {
     }
 }
 
-/// The SHA-256 of a request's body.
-fn digest_of(request: &HttpRequest) -> Digest {
-    use sha2::Digest as _;
-    let (mut hasher, mut body) = (sha2::Sha256::new(), std::pin::pin!(request.body().clone()));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    // A request's body is in memory: it is never pending.
-    while let std::task::Poll::Ready(Some(Ok(frame))) = http_body::Body::poll_frame(body.as_mut(), &mut context) {
-        hasher.update(frame.data_ref().map_or(&[][..], |data| data));
-    }
-    Digest::from_bytes(hasher.finalize().into())
-}
-
 /// Whether the answer to the beginning or the end of an upload names another object than the one that was asked about.
 fn is_astray(body: &[u8], path: &str) -> bool {
     let text = String::from_utf8_lossy(body);
@@ -372,7 +353,11 @@ fn judge(mut parts: http::response::Parts, body: bytes::Bytes, answer: Answer) -
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(value, _)| value.to_owned())
     };
-    let code = element("Code").unwrap_or_default();
+    let header = |parts: &http::response::Parts, name: &str| {
+        parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(ToOwned::to_owned)
+    };
+    // Azure says it in a header, too: the only place in an answer to a HEAD.
+    let code = element("Code").or_else(|| header(&parts, "x-ms-error-code")).unwrap_or_default();
     if parts.status.is_success() {
         if answer != Answer::Late || !text.contains("<Error>") {
             return (HttpResponse::from_parts(parts, body.into()), None);
@@ -384,17 +369,17 @@ fn judge(mut parts: http::response::Parts, body: bytes::Bytes, answer: Answer) -
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
     }
-    let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let region = header("x-amz-bucket-region").map(ToOwned::to_owned).or_else(|| element("Region"));
+    let region = header(&parts, "x-amz-bucket-region").or_else(|| element("Region"));
     let reply = Reply { status: parts.status.as_u16(), stranger: is_strangers(&parts, &body, &code), code, region };
     (HttpResponse::from_parts(parts, body.into()), Some(reply))
 }
 
-/// S3 servers say by a code what went wrong, or nothing where there must be no body.
+/// Servers of files say by a code what went wrong, or nothing where there must be no body.
 fn is_strangers(parts: &http::response::Parts, body: &[u8], code: &str) -> bool {
     let typed = parts.headers.get(reqwest::header::CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"text/"));
-    let amazons = parts.headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
-    code.is_empty() && !amazons && (typed || !body.is_empty())
+    let known = ["x-amz-", "x-ms-"];
+    let known = parts.headers.keys().any(|name| known.iter().any(|begin| name.as_str().starts_with(begin)));
+    code.is_empty() && !known && (typed || !body.is_empty())
 }
 
 /// Why a request has no answer, in a word for spans and metrics.

@@ -2,6 +2,8 @@
 
 mod as_object_store;
 mod as_object_store_steps;
+mod azure;
+mod azure_names;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod gone;

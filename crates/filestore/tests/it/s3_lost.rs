@@ -66,10 +66,19 @@ async fn what_became_of_a_write_whose_answer_was_lost_is_found_out() {
     let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
     let config = config.with_timeouts(Duration::from_secs(10), Duration::from_secs(20)).with_retries(6);
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
+    let theirs = async |name: &str| {
+        let target = format!("/{}/{}/{name}", server.bucket(), files.namespace());
+        assert_eq!(server.request("PUT", &target, &[], b"theirs").await.unwrap().status, 200);
+    };
+    every_lost_answer(&proxy, &files, theirs).await;
+}
+
+/// Loses the answer of each conditional write, and of those where somebody else, who writes around the proxy, has written since.
+pub(crate) async fn every_lost_answer(proxy: &FaultProxy, files: &Files, theirs: impl AsyncFn(&str)) {
     files.put("original", "ours").await.unwrap();
     for (verb, method, write) in WRITES {
         let etag = files.put(verb, "before").await.unwrap().etag;
-        let done = losing(&proxy, method, write(files.clone(), verb.to_owned(), etag), async {}).await;
+        let done = losing(proxy, method, write(files.clone(), verb.to_owned(), etag), async {}).await;
         assert!(done.unwrap(), "{verb}: it is known for its own");
         match verb {
             "delete" => assert!(!files.exists(verb).await.unwrap()),
@@ -77,16 +86,12 @@ async fn what_became_of_a_write_whose_answer_was_lost_is_found_out() {
         }
         // Somebody else has written since: nothing there tells of ours.
         let etag = files.put(verb, "before").await.unwrap().etag;
-        let target = format!("/{}/{}/{verb}", server.bucket(), files.namespace());
-        let theirs = async {
-            assert_eq!(server.request("PUT", &target, &[], b"theirs").await.unwrap().status, 200);
-        };
-        let done = losing(&proxy, method, write(files.clone(), verb.to_owned(), etag), theirs).await;
+        let done = losing(proxy, method, write(files.clone(), verb.to_owned(), etag), theirs(verb)).await;
         assert_eq!(done.unwrap_err().kind(), ErrorKind::OutcomeUnknown, "{verb}");
         assert_eq!(files.get(verb).bytes().await.unwrap(), "theirs", "{verb}");
     }
-    // A copy without a condition is done by the server, and by its number known for its own.
-    let copied = losing(&proxy, "PUT", async { files.copy("original", "copied").await }, async {}).await.unwrap();
+    // A copy without a condition is done by S3 itself, and by its number known for its own.
+    let copied = losing(proxy, "PUT", async { files.copy("original", "copied").await }, async {}).await.unwrap();
     let head = files.head("copied").await.unwrap();
     assert_eq!((copied.etag, copied.sha256), (head.etag, head.sha256));
     for name in ["original", "put", "copy", "delete", "copied"] {

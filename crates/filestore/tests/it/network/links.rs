@@ -7,30 +7,40 @@ use statehouse_core::{ErrorKind, Fence, Key, RaiseOptions, Result, Version};
 use statehouse_filestore::{
     Body, CommitOptions, DiscardOptions, FileStore as _, ObjectFileStore, PutOptions, StagesOptions, SweepOptions,
 };
-use statehouse_testkit::{Direction, FaultProxy, S3Server};
+use statehouse_testkit::{AzureServer, Direction, FaultProxy, S3Server};
 
-use super::verbs::{Sizes, VERBS, call, prepare};
-use super::{PATIENCE, SILENCE, cell, open};
+use super::served::{Served, verbs_of};
+use super::verbs::{Sizes, call, prepare};
+use super::{PATIENCE, SILENCE, cell};
 use crate::s3::{config, files};
 
 /// A request takes many times as long as the server may be silent, and is not silent.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_link_is_slow_and_no_failure() {
-    let server = S3Server::shared().await;
-    let proxy = FaultProxy::start(server.address());
-    let direct = open(&server.endpoint(), server, PATIENCE).await;
-    let store = open(&proxy.url(&server.endpoint()), server, SILENCE).await;
-    let given = join_all(VERBS.iter().map(|verb| prepare(verb, cell(&direct), Sizes::usual()))).await;
+async fn every_verb_over_a_slow_link(server: Served<'_>) {
+    let proxy = server.proxy();
+    let direct = server.open(&server.endpoint(), PATIENCE).await;
+    let store = server.open(&proxy.url(&server.endpoint()), SILENCE).await;
+    let verbs = verbs_of(&direct);
+    let given = join_all(verbs.iter().map(|verb| prepare(verb, cell(&direct), Sizes::usual()))).await;
     for way in [Direction::ToServer, Direction::ToClient] {
         proxy.limit(way, 600 << 10);
     }
     let start = Instant::now();
-    let calls = VERBS.iter().zip(given).map(|(verb, given)| {
+    let calls = verbs.iter().zip(given).map(|(verb, given)| {
         let work = call(verb, given.through(&store));
         async move { work.await.unwrap_or_else(|error| panic!("{}: {error:?}", verb.name)) }
     });
     join_all(calls).await;
     assert!(start.elapsed() > SILENCE * 2, "{:?} is not slow", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_link_is_slow_and_no_failure() {
+    every_verb_over_a_slow_link(Served::S3(S3Server::shared().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_link_to_azure_is_slow_and_no_failure() {
+    every_verb_over_a_slow_link(Served::Azure(AzureServer::shared().await)).await;
 }
 
 /// The caller's deadline is shorter than the server may be silent.

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what the test is read for")]
 
 mod links;
+mod served;
 mod verbs;
 
 use std::sync::Arc;
@@ -17,11 +18,11 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use statehouse_core::conformance::rounds;
 use statehouse_core::{Error, ErrorKind, Namespace};
-use statehouse_filestore::{FileStore, Files, ObjectFileStore};
-use statehouse_testkit::{Direction, FaultProxy, S3Server, timed_fairly};
+use statehouse_filestore::{FileStore, Files};
+use statehouse_testkit::{AzureServer, Direction, FaultProxy, S3Server, timed_fairly};
 
-use crate::s3::config;
-use verbs::{Effect, Given, Sizes, VERBS, Verb, call, is_done, prepare};
+use served::{Served, verbs_of};
+use verbs::{Effect, Given, Sizes, Verb, call, is_done, prepare};
 
 /// How long the server may be silent where nothing comes of it.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -91,19 +92,6 @@ const FAULTS: [Fault; 9] = [
     fails("requests cut short", |proxy| proxy.truncate(Direction::ToServer, 40), ErrorKind::Unavailable),
 ];
 
-/// Opened while nothing is wrong yet, which may take more than one try on a busy machine.
-async fn open(endpoint: &str, server: &S3Server, silence: Duration) -> Arc<dyn FileStore> {
-    let config = config(server).with_endpoint(endpoint).with_part_size(5 << 20).with_retries(1);
-    let config = config.with_timeouts(silence, silence);
-    let start = Instant::now();
-    loop {
-        match ObjectFileStore::open_s3(config.clone()).await {
-            Ok(store) => return Arc::new(store),
-            Err(error) => assert!(start.elapsed() < 4 * SOON, "{error:?}"),
-        }
-    }
-}
-
 /// A namespace of its own for each cell.
 fn cell(store: &Arc<dyn FileStore>) -> Files {
     static CELLS: AtomicU64 = AtomicU64::new(0);
@@ -131,12 +119,13 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// The cells that do not hold.
     async fn run(&self, inflict: impl FnOnce(), mend: impl FnOnce()) -> Vec<String> {
-        let given = join_all(VERBS.iter().map(|verb| prepare(verb, cell(self.direct), self.sizes))).await;
+        let verbs = verbs_of(self.direct);
+        let given = join_all(verbs.iter().map(|verb| prepare(verb, cell(self.direct), self.sizes))).await;
         inflict();
-        let begun = VERBS.iter().zip(&given).map(|(verb, given)| self.tell(verb, given));
+        let begun = verbs.iter().zip(&given).map(|(verb, given)| self.tell(verb, given));
         let (told, mut wrong) = tokio::join!(join_all(begun), self.health());
         mend();
-        let cells = VERBS.iter().zip(&given).zip(told);
+        let cells = verbs.iter().zip(&given).zip(told);
         let judged = cells.map(|((verb, given), told)| async move {
             let cell = format!("{}, {}", verb.name, self.name);
             println!("{cell}: {:?} in {:?}", told.result.as_ref().map_err(Error::kind), told.took);
@@ -215,9 +204,9 @@ fn matches_kind(expected: ErrorKind, kind: Option<ErrorKind>) -> bool {
     kind == Some(expected) || (expected == ErrorKind::Unavailable && kind == Some(ErrorKind::Timeout))
 }
 
-async fn every_verb_under(fault: &Fault, direct: &Arc<dyn FileStore>, server: &S3Server) -> Vec<String> {
-    let proxy = FaultProxy::start(server.address());
-    let store = open(&proxy.url(&server.endpoint()), server, fault.silence).await;
+async fn every_verb_under(fault: &Fault, direct: &Arc<dyn FileStore>, server: Served<'_>) -> Vec<String> {
+    let proxy = server.proxy();
+    let store = server.open(&proxy.url(&server.endpoint()), fault.silence).await;
     // In a soak 64 KiB, which take a minute.
     let sizes = if fault.slow { Sizes::slow(rounds(16, 64)) } else { Sizes::usual() };
     let trial = Trial { name: fault.name, outcome: fault.outcome, direct, store: &store, sizes };
@@ -228,10 +217,8 @@ async fn every_verb_under(fault: &Fault, direct: &Arc<dyn FileStore>, server: &S
     trial.run(|| (fault.inflict)(&proxy), mend).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
-    let server = S3Server::shared().await;
-    let direct = &open(&server.endpoint(), server, PATIENCE).await;
+async fn every_verb_under_every_fault(server: Served<'_>) {
+    let direct = &server.open(&server.endpoint(), PATIENCE).await;
     // Three at a time: the waiting is done side by side, and the work of two processors is not.
     let faults = FAULTS.iter().map(|fault| every_verb_under(fault, direct, server));
     let wrong: Vec<_> = futures_util::stream::iter(faults).buffer_unordered(3).collect().await;
@@ -239,13 +226,33 @@ async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
     assert!(wrong.is_empty(), "{} cells:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+async fn every_verb_while_it_stands_still(server: Served<'_>, pause: impl FnOnce(), resume: impl FnOnce()) {
+    let direct = &server.open(&server.endpoint(), PATIENCE).await;
+    let store = &server.open(&server.endpoint(), SILENCE).await;
+    let outcome = Outcome::Fails(ErrorKind::Timeout);
+    let trial = Trial { name: "paused", outcome, direct, store, sizes: Sizes::usual() };
+    let wrong = trial.run(pause, resume).await;
+    assert!(wrong.is_empty(), "{} cells:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_is_told_soon_and_never_as_an_absent_file() {
+    every_verb_under_every_fault(Served::S3(S3Server::shared().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_of_the_network_to_azure_is_told_soon_and_never_as_an_absent_file() {
+    every_verb_under_every_fault(Served::Azure(AzureServer::shared().await)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_is_told_soon() {
     let server = S3Server::start().await;
-    let direct = &open(&server.endpoint(), &server, PATIENCE).await;
-    let store = &open(&server.endpoint(), &server, SILENCE).await;
-    let outcome = Outcome::Fails(ErrorKind::Timeout);
-    let trial = Trial { name: "paused", outcome, direct, store, sizes: Sizes::usual() };
-    let wrong = trial.run(|| server.pause(), || server.resume()).await;
-    assert!(wrong.is_empty(), "{} cells:\n{}", wrong.len(), wrong.join("\n"));
+    every_verb_while_it_stands_still(Served::S3(&server), || server.pause(), || server.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_azure_that_stands_still_is_told_soon() {
+    let server = AzureServer::start().await;
+    every_verb_while_it_stands_still(Served::Azure(&server), || server.pause(), || server.resume()).await;
 }

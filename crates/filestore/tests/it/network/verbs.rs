@@ -120,6 +120,13 @@ pub(super) struct Verb {
     call: Call,
 }
 
+impl Verb {
+    /// Whether it needs a store that has stages.
+    pub(super) fn is_of_stages(&self) -> bool {
+        matches!(self.needs, Needs::Stage | Needs::NewStage) || self.name.starts_with("stage")
+    }
+}
+
 pub(super) fn call(verb: &Verb, given: Given) -> BoxFuture<'static, Result<(), Error>> {
     (verb.call)(given)
 }
