@@ -50,6 +50,8 @@ mod azurite {
     statehouse_filestore::filestore_conformance!(async {
         let open = || async {
             let config = config(AzureServer::shared().await).with_prefix("some/prefix");
+            // What a busy machine takes long for is not told as lost.
+            let config = config.with_timeouts(Duration::from_secs(10), Duration::from_secs(60));
             ObjectFileStore::open_azure(config).await.unwrap()
         };
         statehouse_filestore::conformance::Store::opened_by(open).await

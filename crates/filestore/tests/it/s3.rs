@@ -38,6 +38,8 @@ mod versitygw {
     statehouse_filestore::filestore_conformance!(async {
         let open = || async {
             let config = config(S3Server::shared().await).with_prefix("some/prefix");
+            // What a busy machine takes long for is not told as lost.
+            let config = config.with_timeouts(Duration::from_secs(10), Duration::from_secs(60));
             ObjectFileStore::open_s3(config).await.unwrap()
         };
         statehouse_filestore::conformance::Store::opened_by(open).await

@@ -193,7 +193,8 @@ async fn every_operation_costs_what_the_contract_says() {
 
     // Both scripts, which the server may not know.
     let other = random_namespace();
-    App::open(&server.url(), &other).await.send("POST", "/write", "").await;
+    let counting = App::open(&server.url(), &other).await;
+    counting.send("POST", "/write", "").await;
     let counted = format!("{other}:session:anonymous:count");
     let begun = Instant::now();
     while server.command(&["EXISTS", &counted]).await.unwrap().integer() != Some(1) {
