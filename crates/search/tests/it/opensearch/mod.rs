@@ -14,7 +14,7 @@ mod opening;
 mod operator;
 mod proxy;
 mod reading;
-mod reindex;
+pub(crate) mod reindex;
 mod stub;
 mod stubbed;
 #[cfg(feature = "tantivy")]
