@@ -148,7 +148,7 @@ async fn a_replica_whose_disk_is_blank_is_not_ready_and_not_empty() {
     for round in 0..2 {
         // Who expects an index, by whatever schema, makes none.
         let absent = config().open_live().await.unwrap_err();
-        assert_eq!((absent.kind(), folder.exists()), (ErrorKind::NotFound, false), "{absent}");
+        assert_eq!((absent.kind(), folder.join("000001").exists()), (ErrorKind::NotFound, false), "{absent}");
         let notes = open().await;
         let error = notes.require_documents(1).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Unavailable && error.is_retryable(), "round {round}: {error}");

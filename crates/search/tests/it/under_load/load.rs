@@ -1,5 +1,6 @@
 //! The load: each write and search begins at its time, however long those before it take.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,9 @@ use super::{Row, document};
 /// A hundred a second.
 const EVERY: Duration = Duration::from_millis(10);
 
+/// How many may be under way: where the machine does not keep up the rate, fewer are begun, and each figure says how many ended.
+const UNDER_WAY: usize = 32;
+
 /// Writes and searches in the background.
 pub(super) struct Load {
     shared: Arc<Shared>,
@@ -29,13 +33,16 @@ struct Shared {
     log: Log,
     stop: AtomicBool,
     first: u64,
+    /// What was added and is still there.
+    added: Mutex<VecDeque<String>>,
 }
 
 impl Load {
     /// Begins; writes have numbers from the first on, and none is written if there is no first one.
     pub(super) fn start(handles: Vec<Arc<dyn SearchIndex>>, rows: Vec<Row>, first: Option<u64>, log: &Path) -> Self {
         let (handles, stop) = (Mutex::new(handles), AtomicBool::new(false));
-        let shared = Shared { rows, handles, log: Log::open(log), stop, first: first.unwrap_or_default() };
+        let (first_number, added) = (first.unwrap_or_default(), Mutex::default());
+        let shared = Shared { rows, handles, log: Log::open(log), stop, first: first_number, added };
         let shared = Arc::new(shared);
         let mut tasks = vec![tokio::spawn(every(Arc::clone(&shared), search))];
         tasks.extend(first.map(|_| tokio::spawn(every(Arc::clone(&shared), write))));
@@ -67,6 +74,11 @@ where
             break;
         }
         let at = ticks.tick().await;
+        if running.len() >= UNDER_WAY
+            && let Some(ended) = running.join_next().await
+        {
+            ended.unwrap();
+        }
         running.spawn(work(Arc::clone(&shared), number, at));
         while let Some(ended) = running.try_join_next() {
             ended.unwrap();
@@ -87,16 +99,15 @@ impl Shared {
         &self.rows[usize::try_from(number * STEP % self.rows.len() as u64).unwrap()]
     }
 
-    /// Two of four replace a row, one adds a document, and one deletes a document that was added two seconds before.
+    /// Two of four replace a row, one adds a document, and one deletes a document that was added.
     fn operation(&self, number: u64) -> (String, Operation) {
-        let added = number.checked_sub(201).filter(|added| *added >= self.first);
+        let added = if number % 4 == 3 { self.added.lock().unwrap().pop_front() } else { None };
         match (number % 4, added) {
             (2, _) => {
                 let id = format!("added-{number}");
                 (id.clone(), Operation::Upsert(document(&id, &self.row(number).title, number)))
             }
-            (3, Some(added)) => {
-                let id = format!("added-{added}");
+            (_, Some(id)) => {
                 (id.clone(), Operation::Delete { id: DocumentId::new(id).unwrap(), version: Some(number) })
             }
             _ => {
@@ -116,7 +127,12 @@ async fn write(shared: Arc<Shared>, number: u64, at: Instant) {
         Ok(Outcome::Failed(error)) | Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {}
         Ok(Outcome::Failed(error)) | Err(error) => shared.log.failed(&format!("write {number} of {id}: {error}")),
         Ok(Outcome::Stale | Outcome::NotFound) => shared.log.failed(&format!("write {number} of {id} had no effect")),
-        Ok(_) => shared.log.acknowledged(&id, number, is_delete, at.elapsed()),
+        Ok(_) => {
+            shared.log.acknowledged(&id, number, is_delete, at.elapsed());
+            if number % 4 == 2 {
+                shared.added.lock().unwrap().push_back(id);
+            }
+        }
     }
 }
 
