@@ -126,7 +126,7 @@ async fn write(shared: Arc<Shared>, number: u64, at: Instant) {
     match outcome {
         Ok(Outcome::Failed(error)) | Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {}
         Ok(Outcome::Failed(error)) | Err(error) => shared.log.failed(&format!("write {number} of {id}: {error}")),
-        Ok(Outcome::Stale | Outcome::NotFound) => shared.log.failed(&format!("write {number} of {id} had no effect")),
+        // Sent again behind an answer that was lost it may find itself done: what is there in the end tells.
         Ok(_) => {
             shared.log.acknowledged(&id, number, is_delete, at.elapsed());
             if number % 4 == 2 {
