@@ -175,7 +175,8 @@ impl Analyzer {
     /// ```
     #[must_use]
     pub fn synonyms(self, rules: &str) -> Self {
-        let rules = SynonymRules::parse(&self, rules);
+        let terms = |word: &str| self.tokens(word).into_iter().map(|token| token.text).collect();
+        let rules = SynonymRules::parse(&terms, rules);
         self.with(TokenFilter::Synonyms(rules))
     }
 

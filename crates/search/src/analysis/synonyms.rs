@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::definition::Analyzer;
+/// The terms that the steps before the rules make of a text.
+type Steps<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
 /// Rules by which a word of a document also stands for others; see [`Analyzer::synonyms`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,8 +32,8 @@ impl SynonymRules {
     /// How many pairs of a word and what stands for it there may be in all.
     pub const MAX_PAIRS: usize = 20_000;
 
-    /// The rules for what an analyzer makes of words.
-    pub(super) fn parse(before: &Analyzer, rules: &str) -> Self {
+    /// The rules for what the steps before them make of words.
+    pub(super) fn parse(before: Steps<'_>, rules: &str) -> Self {
         let mut parsed = Self::default();
         if rules.len() > Self::MAX_BYTES {
             let message = format!("synonyms of {} bytes; the limit is {}", rules.len(), Self::MAX_BYTES);
@@ -73,7 +74,7 @@ impl SynonymRules {
         self.words.get(term).map_or(term, |word| word)
     }
 
-    fn add(&mut self, before: &Analyzer, line: &str, pairs: &mut usize) -> Result<(), String> {
+    fn add(&mut self, before: Steps<'_>, line: &str, pairs: &mut usize) -> Result<(), String> {
         let (left, right) = rule(line, Self::MAX_ALTERNATIVES)?;
         let mut terms = |side: Vec<String>| -> Result<Vec<Arc<str>>, String> {
             side.iter().map(|text| self.term(before, text)).collect()
@@ -97,15 +98,15 @@ impl SynonymRules {
     }
 
     /// The one term that the steps before make of a word.
-    fn term(&mut self, before: &Analyzer, word: &str) -> Result<Arc<str>, String> {
+    fn term(&mut self, before: Steps<'_>, word: &str) -> Result<Arc<str>, String> {
         if word.len() > Self::MAX_TEXT {
             return Err(format!("{} bytes in one; the limit is {}", word.len(), Self::MAX_TEXT));
         }
         if word.contains(char::is_control) {
             return Err("a word with a control character".to_owned());
         }
-        let one = |text: &str| match &before.tokens(text)[..] {
-            [only] if !only.text.is_empty() => Ok(Arc::<str>::from(only.text.as_str())),
+        let one = |text: &str| match &before(text)[..] {
+            [only] if !only.is_empty() => Ok(Arc::<str>::from(only.as_str())),
             [] | [_] => Err("there is nothing, or nothing that the field has, where a word is to be".to_owned()),
             several => Err(format!(
                 "{} words in one: an index holds synonyms of single words only; those of several are part of a query, see \
@@ -178,7 +179,7 @@ mod tests {
     use statehouse_core::ErrorKind;
 
     use super::*;
-    use crate::analysis::Stemmer;
+    use crate::analysis::{Analyzer, Stemmer};
     use crate::{Field, Schema};
 
     fn schema(analyzer: Analyzer) -> statehouse_core::Result<Schema> {
