@@ -144,7 +144,7 @@ impl Analyzer {
     /// Synonyms are at the place of their word, so a phrase finds them. A text is as long as its words, and the average
     /// of texts counts all terms, as in Lucene. Stored text stays as it is, and the word is what a highlight marks.
     ///
-    /// The rules are part of the schema: other ones need a reindex. Say them before stop words, and give the field an analyzer
+    /// The rules are part of the schema: other ones need a reindex, and an empty file of them is as none. Say them before stop words, and give the field an analyzer
     /// for queries without them by [`searched_by`](crate::Field::searched_by). What is wrong with a rule is told when the schema
     /// is built: a word of several is, for in an index it would lie over the words behind it, and phrases would find what
     /// nobody wrote. Such rules are [part of a query](crate::Synonyms).
@@ -177,6 +177,9 @@ impl Analyzer {
     pub fn synonyms(self, rules: &str) -> Self {
         let terms = |word: &str| self.tokens(word).into_iter().map(|token| token.text).collect();
         let rules = SynonymRules::parse(&terms, rules);
+        if rules.is_empty() && rules.wrong().is_none() {
+            return self;
+        }
         self.with(TokenFilter::Synonyms(rules))
     }
 

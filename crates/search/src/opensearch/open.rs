@@ -125,8 +125,8 @@ pub(super) async fn index(wanted: Wanted<'_>) -> Result<Opened> {
     let opened = ensure(wanted).await?;
     let known = opened.known().ok_or_else(error::of_gone)?;
     let is_live = known.number == opened.view.set.live;
-    let address = if is_live { alias.to_owned() } else { opened.view.address(alias, known) };
-    wait_for_shards(client, &address, until).await?;
+    // The alias of another one changes with what that is for.
+    wait_for_shards(client, if is_live { alias } else { &known.index }, until).await?;
     // What it does to words says more than which setting was changed.
     verify_analysis(client, &known.index, &known.stored.schema).await?;
     opened.check()?;

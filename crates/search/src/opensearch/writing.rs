@@ -87,9 +87,12 @@ impl Sending<'_> {
     /// seen yet.
     async fn all(&self, mut outcomes: Vec<Option<Outcome>>) -> Result<(Vec<Outcome>, bool)> {
         let mut before: Vec<Option<Outcome>> = outcomes.iter().map(|_| None).collect();
-        let mut unseen = false;
+        let (mut unseen, mut stayed) = (false, false);
         for round in 0.. {
-            let view = self.thawed().await?;
+            let view = match self.thawed().await {
+                Err(error) if round > 0 => return Ok((self.given_up(outcomes, before, &error), true)),
+                view => view?,
+            };
             let start = Instant::now();
             let mut written = match self.once(&view, std::mem::take(&mut outcomes)).await {
                 Err(error) if round == 0 => return Err(error),
@@ -105,14 +108,20 @@ impl Sending<'_> {
                 return Ok((settled(written.outcomes, before), unseen));
             }
             let looked = self.index.look(self.left()).await;
-            if moved && (looked.is_err() || self.index.seen().view.set == view.set || Instant::now() >= self.deadline) {
-                written.restore();
-                return Ok((settled(written.outcomes, before), unseen));
-            }
-            if let Err(error) = looked {
+            let same = self.index.seen().view.set == view.set;
+            if moved {
+                // What was refused as others came may find those that were there before: once more, and no oftener.
+                let is_last = !matches!(looked, Ok(Some(_))) || same && std::mem::replace(&mut stayed, true);
+                if is_last || Instant::now() >= self.deadline {
+                    written.restore();
+                    return Ok((settled(written.outcomes, before), unseen));
+                }
+                if same {
+                    sleep(PAUSE).await;
+                }
+            } else if let Err(error) = looked {
                 return Ok((self.given_up(written.outcomes, before, &error), true));
-            }
-            if self.index.seen().view.set == view.set {
+            } else if same {
                 return Ok((settled(written.outcomes, before), unseen));
             }
             // There are others by now. What was applied is applied again by what is so now.

@@ -12,7 +12,7 @@ use statehouse_core::{Error, ErrorKind, Fence, Result};
 use tokio::time::Instant;
 
 use super::super::bulk::{Rule, Run, To};
-use super::super::error::BACKEND;
+use super::super::error::{self, BACKEND};
 use super::super::found::Known;
 use super::super::marks::Marks;
 use super::super::versions::present;
@@ -83,6 +83,10 @@ impl Both<'_> {
         let mut written = Written { outcomes, unseen: true, ..Written::default() };
         for group in groups(operations, &written.outcomes) {
             if let Err(error) = self.group(operations, group.clone(), &mut written).await {
+                if self.is_moved(&error).await {
+                    written.is_lost(&group, &error);
+                    continue;
+                }
                 if written.is_first(&group) {
                     return Err(error);
                 }
@@ -92,6 +96,11 @@ impl Both<'_> {
             }
         }
         Ok(written)
+    }
+
+    /// Whether something was not where it was looked for because there are other generations by now.
+    async fn is_moved(&self, error: &Error) -> bool {
+        error::is_gone(error) && self.ground.present().await.is_ok_and(|now| now.set != self.view.set)
     }
 
     /// What one of them cannot hold is in neither.
@@ -319,6 +328,22 @@ impl Written {
     fn is_gone(&mut self, place: usize) {
         self.gone.insert(place);
         self.applied.extend(self.outcomes[place].take().map(|outcome| (place, outcome)));
+    }
+
+    /// Takes note that a generation was not where it was looked for: what these are in the end is only known by what is so now.
+    fn is_lost(&mut self, places: &[usize], error: &Error) {
+        for &place in places {
+            match &self.outcomes[place] {
+                Some(Outcome::Failed(_)) => {}
+                Some(Outcome::Stale) => drop(self.gone.insert(place)),
+                Some(_) => self.is_gone(place),
+                None => {
+                    self.gone.insert(place);
+                    self.applied.extend(self.accepted.remove(&place).map(|accepted| (place, accepted)));
+                    self.outcomes[place] = Some(Outcome::Failed(again(error)));
+                }
+            }
+        }
     }
 
     /// Whether nothing was written before these.
