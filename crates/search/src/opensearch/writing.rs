@@ -94,7 +94,7 @@ impl Sending<'_> {
                 view => view?,
             };
             let start = Instant::now();
-            let mut written = match self.once(&view, std::mem::take(&mut outcomes)).await {
+            let mut written = match self.once(&view, std::mem::take(&mut outcomes), &before).await {
                 Err(error) if round == 0 => return Err(error),
                 Err(error) => {
                     let unknown = before.iter().map(|_| None).collect();
@@ -155,17 +155,24 @@ impl Sending<'_> {
         }
     }
 
-    async fn once(&self, view: &Arc<View>, outcomes: Vec<Option<Outcome>>) -> Result<Written> {
+    async fn once(
+        &self,
+        view: &Arc<View>,
+        outcomes: Vec<Option<Outcome>>,
+        before: &[Option<Outcome>],
+    ) -> Result<Written> {
+        let is_again = |place: &usize| before[*place].is_some() && self.operations[*place].version().is_some();
+        let again = Arc::new((0..before.len()).filter(is_again).collect());
         let fence = self.options.fence.as_ref().map(|fence| (&self.index.marks, fence));
         let ground = &*self.index.ground;
         if view.beside.is_some() {
             let home = self.index.home(self.left()).await?.number;
             let (view, is_long, deadline) = (Arc::clone(view), self.is_long, self.deadline);
-            return Both { ground, view, home, fence, is_long, deadline }.bulk(self.operations, outcomes).await;
+            return Both { ground, view, home, fence, is_long, deadline, again }.bulk(self.operations, outcomes).await;
         }
         let alias = view.set.name(ground.alias.as_str());
         let to = To { client: &ground.client, alias: &alias, rule: Rule::Newer };
-        let mut run = Run { fence, outcomes, ..Run::new(to, self.operations, self.is_long, self.deadline) };
+        let mut run = Run { fence, outcomes, again, ..Run::new(to, self.operations, self.is_long, self.deadline) };
         run.finish(self.options.refresh).await?;
         // The server does not refresh where all it was given is stale, which is also what a second try finds.
         let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));

@@ -235,6 +235,11 @@ mod tests {
             Schema::builder().analyzer("worded", analyzer).field(field).build().unwrap()
         };
         assert_eq!(of("heart, cardiac").diff(&of("# the same\nCardiac, heart")), SchemaDiff::Same);
+        let field = Field::text("title").analyzed_by("worded").searched_by(Analyzer::STANDARD);
+        let plain = Schema::builder().analyzer("worded", Analyzer::standard().lowercase()).field(field);
+        for none in ["", " \n", "# none yet\n\n"] {
+            assert_eq!(of(none), plain.clone().build().unwrap(), "no rules are no step");
+        }
         for (old, new) in [("heart, cardiac", "heart => cardiac"), ("", "heart, cardiac"), ("a, b", "a, b, c")] {
             let SchemaDiff::NeedsReindex { reasons } = of(old).diff(&of(new)) else { panic!("{old}") };
             assert_eq!(reasons[0].to_string(), "field \"title\" is indexed with other synonyms, by \"worded\"");

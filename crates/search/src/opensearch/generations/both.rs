@@ -45,6 +45,9 @@ pub(crate) struct Both<'a> {
     pub(crate) fence: Option<(&'a Marks, &'a Fence)>,
     pub(crate) is_long: bool,
     pub(crate) deadline: Instant,
+    /// Those that one generation took when there were others. Who made another one live may have found them in that one only, and
+    /// have deleted them there in their own version.
+    pub(crate) again: Arc<HashSet<usize>>,
 }
 
 /// What the other generation is to be told, for the operations at these places.
@@ -103,6 +106,12 @@ impl Both<'_> {
         error::is_gone(error) && self.ground.present().await.is_ok_and(|now| now.set != self.view.set)
     }
 
+    /// Which of the operations at these places were taken before, by their places among those.
+    fn again(&self, places: &[usize]) -> Arc<HashSet<usize>> {
+        let again = places.iter().enumerate().filter(|(_, place)| self.again.contains(place));
+        Arc::new(again.map(|(nth, _)| nth).collect())
+    }
+
     /// What one of them cannot hold is in neither.
     async fn refusals(&self, operations: &Arc<Vec<Operation>>) -> Result<Vec<Option<Outcome>>> {
         let (view, home, lacks) = (Arc::clone(&self.view), self.home, self.may_lack());
@@ -149,7 +158,7 @@ impl Both<'_> {
         let alias = self.view.set.name(self.ground.alias.as_str());
         let to = To { client: &self.ground.client, alias: &alias, rule: Rule::Newer };
         let mut run = Run::new(to, &sent, self.is_long, self.deadline);
-        run.fence = self.fence;
+        (run.fence, run.again) = (self.fence, self.again(&places));
         run.finish(Refresh::None).await?;
         let Run { outcomes, gone, absent, .. } = run;
         let (mut told, mut late) = (Told::default(), Vec::new());
@@ -199,7 +208,7 @@ impl Both<'_> {
         let alias = told(self.ground.alias.as_str(), elder.number);
         let to = To { client: &self.ground.client, alias: &alias, rule: Rule::Newer };
         let mut run = Run::new(to, &sent, self.is_long, self.deadline);
-        run.fence = self.fence;
+        (run.fence, run.again) = (self.fence, self.again(&versioned));
         run.finish(Refresh::None).await?;
         let Run { outcomes, gone, .. } = run;
         let mut late = Vec::new();

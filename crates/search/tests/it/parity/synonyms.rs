@@ -1,8 +1,13 @@
 //! A field whose documents have synonyms in the index.
 
-use statehouse_search::{Highlight, MinimumMatch, Operator, Query, SearchRequest};
+use statehouse_search::analysis::Analyzer;
+use statehouse_search::{
+    Field, Highlight, MinimumMatch, Operator, Query, Schema, SchemaDiff, SearchIndex as _, SearchIndexExt as _,
+    SearchRequest, TantivyConfig,
+};
 
 use super::draw::{Kind, Words, beginning, found, misspelt};
+use crate::opensearch::Scratch;
 use crate::random::Random;
 
 const FIELD: &str = "title.worded";
@@ -93,3 +98,30 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
         found(Query::matches(FIELD, misspelt(&text, r)).fuzzy())
     }),
 ];
+
+/// A file of rules is empty until somebody writes the first one, and when the last one is taken out.
+#[tokio::test]
+async fn an_index_without_rules_is_opened_with_an_empty_file_of_them_on_both() {
+    let (scratch, folder) = (Scratch::new().await, tempfile::tempdir().unwrap());
+    let words = || Analyzer::standard().lowercase();
+    let schema = |documents: Analyzer| {
+        let field = Field::text("title").analyzed_by("documents").searched_by(Analyzer::STANDARD);
+        Schema::builder().analyzer("documents", documents).field(field).build().unwrap()
+    };
+    let (bare, none) = (|| schema(words()), || schema(words().synonyms("# none yet\n")));
+    for (first, then) in [(bare(), none()), (none(), bare())] {
+        let config = TantivyConfig::folder(folder.path().join(if first == bare() { "bare" } else { "none" }));
+        let embedded = config.clone().open(first.clone()).await.unwrap();
+        assert_eq!(embedded.diff(&then).await.unwrap(), SchemaDiff::Same);
+        embedded.close().await.unwrap();
+        drop(embedded);
+        config.open(then.clone()).await.unwrap().close().await.unwrap();
+
+        let distributed = scratch.open(first).await.unwrap();
+        assert_eq!(distributed.diff(&then).await.unwrap(), SchemaDiff::Same);
+        scratch.open(then).await.unwrap();
+        let (_, made) = scratch.request("GET", &format!("/{}", scratch.name), "").await;
+        assert!(!made.contains("synonym"), "{made}");
+        scratch.delete().await;
+    }
+}
