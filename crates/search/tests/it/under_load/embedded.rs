@@ -51,7 +51,7 @@ async fn assert_holds(folder: &Path, told: &Told) -> Vec<GenerationState> {
         states.push(generation.state);
         if !matches!(generation.state, GenerationState::Filling | GenerationState::Behind) {
             let handle = index.ensure(Arc::clone(&generation.schema)).await.unwrap();
-            assert_eq!(told.lost(&*handle).await, [""; 0], "generation {}", generation.number);
+            assert_eq!(told.lost(&rows(), &*handle).await, [""; 0], "generation {}", generation.number);
         }
     }
     index.close().await.unwrap();

@@ -87,16 +87,20 @@ where
     running.join_all().await;
 }
 
+/// Another row for each number, and the same one only after all others.
+pub(super) fn row(rows: &[Row], number: u64) -> &Row {
+    const STEP: u64 = 7_919;
+    &rows[usize::try_from(number * STEP % rows.len() as u64).unwrap()]
+}
+
 impl Shared {
     fn handle(&self, number: u64) -> Arc<dyn SearchIndex> {
         let handles = self.handles.lock().unwrap();
         Arc::clone(&handles[usize::try_from(number).unwrap() % handles.len()])
     }
 
-    /// Another row for each number, and the same one only after all others.
     fn row(&self, number: u64) -> &Row {
-        const STEP: u64 = 7_919;
-        &self.rows[usize::try_from(number * STEP % self.rows.len() as u64).unwrap()]
+        row(&self.rows, number)
     }
 
     /// Two of four replace a row, one adds a document, and one deletes a document that was added.
@@ -121,11 +125,13 @@ impl Shared {
 async fn write(shared: Arc<Shared>, number: u64, at: Instant) {
     let (id, operation) = shared.operation(number);
     let is_delete = matches!(operation, Operation::Delete { .. });
-    shared.log.sends(&id, number);
+    shared.log.sends(&id, number, is_delete);
     let outcome = shared.handle(number).bulk(vec![operation]).await.map(|mut report| report.outcomes.remove(0));
     match outcome {
         Ok(Outcome::Failed(error)) | Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {}
         Ok(Outcome::Failed(error)) | Err(error) => shared.log.failed(&format!("write {number} of {id}: {error}")),
+        // Only what was acknowledged is deleted.
+        Ok(Outcome::NotFound) => shared.log.failed(&format!("{id} was not there for delete {number}")),
         // Sent again behind an answer that was lost it may find itself done: what is there in the end tells.
         Ok(_) => {
             shared.log.acknowledged(&id, number, is_delete, at.elapsed());

@@ -87,7 +87,7 @@ async fn an_index_on_a_server_that_is_made_anew_under_load_loses_nothing_and_fai
     let states: Vec<_> = first.generations().await.unwrap().iter().map(|found| found.state).collect();
     assert_eq!(states, [GenerationState::Kept, GenerationState::Live]);
     for index in [&first, &done.index] {
-        assert_eq!(told.lost(&**index).await, [""; 0]);
+        assert_eq!(told.lost(&rows(), &**index).await, [""; 0]);
     }
     let p99 = told.searches.percentile(9_900);
     crate::report(&format!(

@@ -8,7 +8,12 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use statehouse_search::{DocumentId, SearchIndex, SearchIndexExt as _, Value};
+use statehouse_search::{
+    DocumentId, HitsOptions, Query, Record, SearchIndex, SearchIndexExt as _, SearchRequest, Value,
+};
+
+use super::Row;
+use super::load::row;
 
 /// Written a line at a time.
 pub(super) struct Log(Mutex<File>);
@@ -22,8 +27,9 @@ impl Log {
         self.0.lock().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    pub(super) fn sends(&self, id: &str, number: u64) {
-        self.line(&format!("? {id} {number}"));
+    pub(super) fn sends(&self, id: &str, number: u64, is_delete: bool) {
+        let sign = if is_delete { 'x' } else { '?' };
+        self.line(&format!("{sign} {id} {number}"));
     }
 
     pub(super) fn acknowledged(&self, id: &str, number: u64, is_delete: bool, took: Duration) {
@@ -41,12 +47,35 @@ impl Log {
 }
 
 /// What is known of one document.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     /// The last write that was acknowledged, and whether it was a delete.
     acknowledged: Option<(u64, bool)>,
-    /// One that was sent since, and of which nothing was heard.
-    open: Option<u64>,
+    /// Those that were sent since, and of which nothing was heard.
+    open: Vec<(u64, bool)>,
+}
+
+impl Known {
+    fn acknowledge(&mut self, number: u64, is_delete: bool) {
+        if self.acknowledged.is_none_or(|(known, _)| known < number) {
+            self.acknowledged = Some((number, is_delete));
+        }
+        self.open.retain(|(open, _)| *open > number);
+    }
+
+    /// Whether a document may be so, or may not be there: as it was acknowledged, or as what nobody was told of has left it.
+    fn allows(&self, note: Option<u64>) -> bool {
+        let states = self.open.iter().copied().map(Some).chain([self.acknowledged]);
+        states.map(|state| state.filter(|(_, is_delete)| !is_delete).map(|(number, _)| number)).any(|it| it == note)
+    }
+}
+
+/// The number of the write that left it so, and its words.
+fn content(document: &Record) -> (u64, String) {
+    match (document.value("note"), document.value("title")) {
+        (Some(Value::I64(note)), Some(Value::Text(title))) => (u64::try_from(*note).unwrap(), title.to_string()),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// All that was told.
@@ -80,9 +109,9 @@ impl Told {
         let mut next = || numbers.next().unwrap();
         match sign {
             "s" => self.searches.0.push(next()),
-            "?" => self.documents.entry(id).or_default().open = Some(next()),
-            sign => {
-                self.documents.insert(id, Known { acknowledged: Some((next(), sign == "-")), open: None });
+            "?" | "x" => self.documents.entry(id).or_default().open.push((next(), sign == "x")),
+            _ => {
+                self.documents.entry(id).or_default().acknowledge(next(), sign == "-");
                 self.writes.0.push(next());
             }
         }
@@ -92,31 +121,56 @@ impl Told {
         self.writes.0.len()
     }
 
-    /// Documents that are not as the last acknowledged write left them.
-    pub(super) async fn lost(&self, index: &dyn SearchIndex) -> Vec<String> {
+    /// What is known of each document: the rows were there from the first, whether or not anybody has touched them since.
+    fn all(&self, rows: &[Row]) -> BTreeMap<String, Known> {
+        let mut all = self.documents.clone();
+        for row in rows {
+            all.entry(row.id.clone()).or_default().acknowledged.get_or_insert((1, false));
+        }
+        all
+    }
+
+    /// Documents that are not as the last acknowledged write left them, that are there and were deleted, or that nobody has
+    /// written.
+    pub(super) async fn lost(&self, rows: &[Row], index: &dyn SearchIndex) -> Vec<String> {
+        let mut there = everything(index).await;
+        let titles: BTreeMap<_, _> = rows.iter().map(|row| (row.id.as_str(), row.title.as_str())).collect();
         let mut lost = Vec::new();
-        for (id, known) in &self.documents {
-            let found = index.get(&DocumentId::new(id).unwrap()).await.unwrap();
-            let note = found.as_ref().and_then(|found| match found.value("note") {
-                Some(Value::I64(note)) => Some(u64::try_from(*note).unwrap()),
-                _ => None,
-            });
-            let is_right = match *known {
-                // Nobody knows whether it was made, and what it was.
-                Known { open: Some(number), acknowledged } => {
-                    let before = acknowledged.filter(|(_, is_delete)| !is_delete).map(|(number, _)| number);
-                    note == Some(number) || note == before || note.is_none() && number % 4 == 3 || before.is_none()
-                }
-                Known { acknowledged: Some((_, true)), .. } => found.is_none(),
-                Known { acknowledged: Some((number, false)), .. } => note == Some(number),
-                Known { .. } => true,
+        for (id, known) in self.all(rows) {
+            let title = || match id.strip_prefix("added-") {
+                Some(number) => row(rows, number.parse().unwrap()).title.as_str(),
+                None => titles[id.as_str()],
             };
-            if !is_right {
-                lost.push(format!("{id}: {known:?}, found {note:?}"));
+            let is_right = |found: &Option<(u64, String)>| {
+                let note = found.as_ref().map(|(note, _)| *note);
+                known.allows(note) && found.as_ref().is_none_or(|(_, words)| words == title())
+            };
+            let found = there.remove(&id);
+            // Without a search, too, where somebody has written it.
+            let got = if self.documents.contains_key(&id) {
+                index.get(&DocumentId::new(&id).unwrap()).await.unwrap().as_ref().map(content)
+            } else {
+                found.clone()
+            };
+            if !is_right(&found) || !is_right(&got) {
+                lost.push(format!("{id}: {known:?}, found {found:?}, got {got:?}"));
             }
         }
+        lost.extend(there.into_keys().map(|id| format!("{id}: nobody has written it")));
         lost
     }
+}
+
+async fn everything(index: &dyn SearchIndex) -> BTreeMap<String, (u64, String)> {
+    index.refresh().await.unwrap();
+    let request = SearchRequest::new(Query::all());
+    let mut hits = index.hits_with(&request, HitsOptions::default()).await.unwrap();
+    let mut all = BTreeMap::new();
+    while let Some(hit) = hits.next().await.unwrap() {
+        all.insert(hit.id().as_str().to_owned(), content(&hit.record));
+    }
+    hits.close().await.unwrap();
+    all
 }
 
 /// How long each took, in microseconds.
