@@ -59,7 +59,8 @@
 //!   a facet stay when one is chosen.
 //! - **Collapsed hits.** Of the hits with the same value of a field [only the first](SearchRequest::with_collapse): the best visit
 //!   of each patient.
-//! - **Synonyms** are put into the query, by rules like those of Solr, and not into the index: [`Synonyms`].
+//! - **Synonyms** are rules like those of Solr. Of single words they may be part of the index, by its
+//!   [analyzer](analysis::Analyzer::synonyms); of any words they are part of a query: [`Synonyms`].
 //! - **Did you mean.** [`Suggest`] corrects the words of a text by those of a field.
 //! - **Scores** are BM25 on texts and constants elsewhere. A [function score](FunctionScoreQuery) lets the value of a field have a
 //!   part in them: how popular, how recent, how near.

@@ -510,9 +510,9 @@ impl Field {
             let message = "the search analyzer must make one term of a word; name one with searched_by";
             return Err(Error::invalid_input(message));
         }
-        if at_index.makes_several_terms_of_a_word() && *norms != Norms::Off {
+        if at_index.makes_beginnings() && *norms != Norms::Off {
             // Lucene leaves overlapping terms out of a text's length and tantivy counts them.
-            let message = "an analyzer that makes several terms of a word needs without_norms";
+            let message = "an analyzer that makes beginnings of words needs without_norms";
             return Err(Error::invalid_input(message));
         }
         Ok(())

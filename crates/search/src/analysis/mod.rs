@@ -3,6 +3,7 @@
 mod ascii_folding;
 mod definition;
 mod stream;
+mod synonyms;
 mod tokenizer;
 mod word_break;
 
@@ -14,6 +15,8 @@ use statehouse_core::{Error, ErrorKind, Result};
 #[cfg(feature = "tantivy")]
 pub(crate) use stream::State;
 pub use stream::{Token, TokenStream};
+pub use synonyms::SynonymRules;
+pub(crate) use synonyms::{lines, rule};
 
 use crate::{Field, FieldKind, Schema};
 

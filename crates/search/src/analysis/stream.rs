@@ -1,3 +1,6 @@
+use std::collections::btree_set;
+use std::sync::Arc;
+
 use rust_stemmers::Algorithm;
 
 use super::ascii_folding::fold;
@@ -38,6 +41,8 @@ pub struct TokenStream<'a> {
     text: &'a str,
     at: usize,
     words: u32,
+    /// What is still to come in place of the current word.
+    others: btree_set::Iter<'a, Arc<str>>,
     state: State,
 }
 
@@ -48,6 +53,9 @@ pub(crate) struct State {
     word: String,
     /// The code points of the next beginning of `word`, while an edge n-gram filter hands them out.
     gram: Option<usize>,
+    /// Whether a rule stands for the current word, and what was handed out in its place.
+    replaced: bool,
+    given: Vec<String>,
 }
 
 impl<'a> TokenStream<'a> {
@@ -60,7 +68,8 @@ impl<'a> TokenStream<'a> {
     /// A stream that uses the memory of an earlier one.
     pub(crate) fn reusing(mut state: State, analyzer: &'a Analyzer, text: &'a str) -> Self {
         state.gram = None;
-        Self { analyzer, text, at: 0, words: 0, state }
+        state.replaced = false;
+        Self { analyzer, text, at: 0, words: 0, others: btree_set::Iter::default(), state }
     }
 
     /// The memory, for the next stream.
@@ -82,9 +91,24 @@ impl<'a> TokenStream<'a> {
 
     /// Moves to the next token. Says whether there is one.
     pub fn advance(&mut self) -> bool {
+        while self.step() {
+            if !self.is_given() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn step(&mut self) -> bool {
         loop {
             if self.state.gram.is_some() && self.next_gram() {
                 return true;
+            }
+            if let Some(other) = self.others.next() {
+                if self.filter_other(other) {
+                    return true;
+                }
+                continue;
             }
             let Some(found) = self.next_word() else { return false };
             let token = &mut self.state.token;
@@ -94,6 +118,7 @@ impl<'a> TokenStream<'a> {
             token.text.clear();
             token.text.push_str(&self.text[found]);
             self.words += 1;
+            self.state.replaced = false;
             if self.filter() {
                 return true;
             }
@@ -116,11 +141,46 @@ impl<'a> TokenStream<'a> {
         Some(found)
     }
 
+    /// Whether the same term was handed out in place of the same word before.
+    fn is_given(&mut self) -> bool {
+        let State { token, given, replaced, .. } = &mut self.state;
+        if !*replaced {
+            return false;
+        }
+        let known = given.contains(&token.text);
+        if !known {
+            given.push(token.text.clone());
+        }
+        known
+    }
+
     /// Applies the filters to a new word. Says whether the token is to be handed out.
     fn filter(&mut self) -> bool {
-        let State { token, word, gram } = &mut self.state;
-        for filter in self.analyzer.filters() {
+        self.filter_behind(0)
+    }
+
+    /// Goes on with another term in place of the word.
+    fn filter_other(&mut self, other: &str) -> bool {
+        let rules = |filter: &TokenFilter| matches!(filter, TokenFilter::Synonyms(_));
+        let at = self.analyzer.filters().iter().position(rules).unwrap_or_default();
+        self.state.token.text.clear();
+        self.state.token.text.push_str(other);
+        self.filter_behind(at + 1)
+    }
+
+    fn filter_behind(&mut self, first: usize) -> bool {
+        let (analyzer, State { token, word, gram, given, replaced }) = (self.analyzer, &mut self.state);
+        for filter in &analyzer.filters()[first..] {
             match filter {
+                TokenFilter::Synonyms(rules) => {
+                    let Some(others) = rules.of(&token.text) else { continue };
+                    self.others = others.iter();
+                    *replaced = true;
+                    given.clear();
+                    let Some(first) = self.others.next() else { return false };
+                    token.text.clear();
+                    token.text.push_str(first);
+                }
                 TokenFilter::Stop(words) => {
                     if words.contains(token.text.as_str()) {
                         return false;
@@ -139,7 +199,7 @@ impl<'a> TokenStream<'a> {
     }
 
     fn next_gram(&mut self) -> bool {
-        let State { token, word, gram } = &mut self.state;
+        let State { token, word, gram, .. } = &mut self.state;
         let Some(TokenFilter::EdgeNgram { max, .. }) = self.analyzer.filters().last() else { return false };
         let length = gram.take().unwrap_or_default();
         let ends = word.char_indices().map(|(at, _)| at).chain([word.len()]).nth(length);
@@ -167,7 +227,7 @@ fn apply(filter: &TokenFilter, text: &mut String, spare: &mut String) {
     match filter {
         TokenFilter::Lowercase => lowercase(text, spare),
         TokenFilter::AsciiFolding => ascii_folding(text, spare),
-        TokenFilter::Stop(_) | TokenFilter::Stem(_) | TokenFilter::EdgeNgram { .. } => {}
+        TokenFilter::Stop(_) | TokenFilter::Stem(_) | TokenFilter::Synonyms(_) | TokenFilter::EdgeNgram { .. } => {}
     }
 }
 

@@ -12,7 +12,15 @@ use crate::{
 
 /// The suite's schema with other fields in the place of some: none takes one away.
 pub(super) fn changed(changes: &[(&str, Option<Field>)], added: impl IntoIterator<Item = Field>) -> Arc<Schema> {
-    let base = schema();
+    changed_from(&schema(), changes, added)
+}
+
+/// Another one with other fields in the place of some.
+pub(super) fn changed_from(
+    base: &Schema,
+    changes: &[(&str, Option<Field>)],
+    added: impl IntoIterator<Item = Field>,
+) -> Arc<Schema> {
     let builder =
         base.analyzers().fold(Schema::builder(), |builder, (name, analyzer)| builder.analyzer(name, analyzer.clone()));
     let mut fields = Vec::new();

@@ -16,9 +16,16 @@ impl<B: Backend<Service = dyn SearchIndex>> SearchBackend for B {}
 /// The schema that the suite's index is opened with.
 #[must_use]
 pub fn schema() -> Schema {
-    let english = Analyzer::standard().lowercase().ascii_folding().stop_words(["of", "the"]).stem(Stemmer::Porter2);
+    with_synonyms("heart, cardiac\n tumor => tumour, neoplasm\n attack, attacks, infarct")
+}
+
+/// The same with other rules for its field `remark`.
+pub(super) fn with_synonyms(rules: &str) -> Schema {
+    let words = Analyzer::standard().lowercase().ascii_folding();
+    let english = |words: Analyzer| words.stop_words(["of", "the"]).stem(Stemmer::Porter2);
     Schema::builder()
-        .analyzer("english", english)
+        .analyzer("english", english(words.clone()))
+        .analyzer("worded", english(words.synonyms(rules)))
         .analyzer("whole", Analyzer::whole().lowercase())
         .analyzer("typed", Analyzer::standard().lowercase().edge_ngram(1, 10))
         .field(
@@ -27,6 +34,7 @@ pub fn schema() -> Schema {
                 .with_sub_field(Field::text("typed").analyzed_by("typed").searched_by("standard").without_norms()),
         )
         .field(Field::text("synonym").with_sub_field(Field::keyword("exact")))
+        .field(Field::text("remark").analyzed_by("worded").searched_by("english"))
         .field(Field::text("label").analyzed_by("whole"))
         .field(Field::keyword("code").normalized(Normalizer::default().lowercase().ascii_folding()).sortable())
         .field(Field::keyword("tag"))

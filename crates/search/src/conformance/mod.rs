@@ -136,6 +136,9 @@ macro_rules! search_conformance {
             a_function_that_cannot_be_the_same_everywhere_is_refused [];
             a_word_finds_its_synonyms [];
             synonyms_score_as_what_fits_best [];
+            a_document_is_found_by_synonyms_of_the_index [];
+            synonyms_of_the_index_make_no_text_longer [];
+            other_synonyms_of_the_index_need_a_reindex [$crate::capability::REINDEX];
             misspelt_words_are_corrected_by_those_of_the_index [$crate::capability::SUGGEST];
             popular_words_are_suggested_for_rare_ones [$crate::capability::SUGGEST];
             what_cannot_be_corrected_is_refused [$crate::capability::SUGGEST];

@@ -52,6 +52,8 @@ pub(super) struct Run<'a> {
     /// What became of each operation, as far as it is known. What is known at the start is not sent.
     pub(super) outcomes: Vec<Option<Outcome>>,
     pub(super) deadline: Instant,
+    /// Those that a generation took before: what is there in the same version is theirs, or was made of them.
+    pub(super) again: Arc<HashSet<usize>>,
     /// Those that an earlier request may have applied.
     pub(super) in_doubt: HashSet<usize>,
     /// How many requests there were.
@@ -83,6 +85,7 @@ impl<'a> Run<'a> {
             fence: None,
             outcomes: operations.iter().map(|_| None).collect(),
             deadline,
+            again: Arc::default(),
             in_doubt: HashSet::new(),
             requests: 0,
             gone: HashSet::new(),
@@ -152,10 +155,11 @@ impl Run<'_> {
 
     async fn take(&self, places: &Arc<Vec<usize>>, sent: usize) -> Result<Arc<Batch>> {
         if !self.is_long {
-            return Ok(Arc::new(Batch::take(self.operations, &places[sent..], self.rule)));
+            return Ok(Arc::new(Batch::take(self.operations, &places[sent..], (self.rule, &self.again))));
         }
         let (operations, places, rule) = (Arc::clone(self.operations), Arc::clone(places), self.rule);
-        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[sent..], rule)))).await
+        let again = Arc::clone(&self.again);
+        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[sent..], (rule, &again))))).await
     }
 
     /// What has become of a batch. The server has answered: it takes the time that it takes.
@@ -273,12 +277,13 @@ struct Batch {
 
 impl Batch {
     /// Takes operations from the front of `pending` until the request is large enough.
-    fn take(operations: &[Operation], pending: &[usize], rule: Rule) -> Self {
+    fn take(operations: &[Operation], pending: &[usize], (rule, again): (Rule, &HashSet<usize>)) -> Self {
         let mut lines = Vec::new();
         let mut effect = Effect::Repeatable;
         let mut taken = 0;
         for &place in pending {
             let before = lines.len();
+            let rule = if again.contains(&place) { Rule::Exact } else { rule };
             write(&operations[place], rule, &mut lines);
             if lines.len() > MAX_BYTES && taken > 0 {
                 lines.truncate(before);
@@ -368,7 +373,7 @@ fn verdicts(operations: &[Operation], batch: &Batch, body: &[u8]) -> Result<Vec<
 #[cfg(test)]
 pub(super) fn read(operations: &[Operation], body: &[u8]) -> Result<Vec<&'static str>> {
     let places: Vec<_> = (0..operations.len()).collect();
-    let batch = Batch::take(operations, &places, Rule::Newer);
+    let batch = Batch::take(operations, &places, (Rule::Newer, &HashSet::new()));
     let word = |verdict| match verdict {
         Verdict::Rejected(_) => "rejected",
         Verdict::Done(Outcome::Failed(_)) | Verdict::Gone(_) => "failed",

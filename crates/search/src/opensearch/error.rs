@@ -388,6 +388,11 @@ pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display
     if effect == Effect::Reads { error } else { of_doubt(effect, error) }
 }
 
+/// Whether what was asked for is not there, as the server says for good.
+pub(super) fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unavailable && !error.is_retryable()
+}
+
 /// The error where an index was looked for that was there before.
 pub(super) fn of_gone() -> Error {
     Error::new(ErrorKind::Unavailable, "the index is gone").with_backend(BACKEND).with_retry(Retry::Never)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, Result};
 
 use super::client::{Call, Client};
 use super::error;
@@ -41,8 +41,7 @@ pub(super) async fn found(
     if answer.status == 404 {
         let error = answer.error();
         // Anything else that says so is not the server's word on the index.
-        let gone = error.kind() == ErrorKind::Unavailable && !error.is_retryable();
-        return if gone { Ok(None) } else { Err(error) };
+        return if error::is_gone(&error) { Ok(None) } else { Err(error) };
     }
     serde_json::from_slice(&answer.into_body()?).map(Some).map_err(error::of_broken_body)
 }

@@ -160,7 +160,11 @@ pub(super) fn analysis(schema: &Schema) -> Json {
             Tokenizer::Standard => "standard",
             Tokenizer::Whole => "keyword",
         };
-        let steps: Vec<_> = steps.collect();
+        let mut steps: Vec<_> = steps.collect();
+        if analyzer.has_synonyms() {
+            // What steps behind the rules make the same of.
+            steps.extend(define(json!({ "type": "remove_duplicates" }), "statehouse_once", &mut filters));
+        }
         analyzers.insert(analyzer_name(name), json!({ "type": "custom", "tokenizer": tokenizer, "filter": steps }));
     }
     json!({
@@ -184,9 +188,28 @@ fn step(filter: &TokenFilter, own_name: &str, defined: &mut Map<String, Json>) -
         TokenFilter::Stop(words) => json!({ "type": "stop", "stopwords": words }),
         TokenFilter::Stem(stemmer) => json!({ "type": "stemmer", "language": stemmer.as_str() }),
         TokenFilter::EdgeNgram { min, max } => json!({ "type": "edge_ngram", "min_gram": min, "max_gram": max }),
+        TokenFilter::Synonyms(rules) if rules.is_empty() => return None,
+        // Each rule says all that stands for a word, itself too: the server adds nothing and leaves nothing.
+        TokenFilter::Synonyms(rules) => {
+            let rules = rules.words().map(|(word, others)| {
+                let others = others.into_iter().map(escaped).collect::<Vec<_>>();
+                format!("{} => {}", escaped(word), others.join(", "))
+            });
+            json!({ "type": "synonym", "synonyms": rules.collect::<Vec<_>>() })
+        }
     };
-    defined.insert(own_name.to_owned(), definition);
-    Some(own_name.to_owned())
+    define(definition, own_name, defined)
+}
+
+fn define(definition: Json, name: &str, defined: &mut Map<String, Json>) -> Option<String> {
+    defined.insert(name.to_owned(), definition);
+    Some(name.to_owned())
+}
+
+/// A word as a rule has it, in which some signs mean something.
+fn escaped(word: &str) -> String {
+    let signs = |c: char| matches!(c, '\\' | ',' | '=' | '>' | '#');
+    word.chars().flat_map(|c| signs(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn normalizers(schema: &Schema) -> Map<String, Json> {
@@ -385,6 +408,22 @@ mod tests {
         assert_eq!(golden.fingerprint, other.fingerprint);
         golden.check().unwrap();
         assert_eq!(golden.diff(&other.schema), SchemaDiff::Same);
+    }
+
+    #[test]
+    fn synonyms_are_rules_that_say_all_that_stands_for_a_word() {
+        let of = |rules: &str| {
+            let analyzer = Analyzer::whole().lowercase().synonyms(rules).stem(Stemmer::Porter2);
+            let field = Field::text("title").analyzed_by("worded").searched_by("standard");
+            Schema::builder().analyzer("worded", analyzer).field(field).build().unwrap()
+        };
+        let made = analysis(&of("1\\,5 mg, #1 => x\\\\y, 1\\,5 MG\nb, a"));
+        let found = &made["filter"]["statehouse_worded_1"];
+        let expected = ["\\#1 => 1\\,5 mg, x\\\\y", "1\\,5 mg => 1\\,5 mg, x\\\\y", "a => a, b", "b => a, b"];
+        assert_eq!(*found, json!({ "type": "synonym", "synonyms": expected }));
+        let steps = ["lowercase", "statehouse_worded_1", "statehouse_worded_2", "statehouse_once"];
+        assert_eq!(made["analyzer"]["statehouse_worded"]["filter"], json!(steps));
+        assert_eq!(analysis(&of("# none"))["filter"].as_object().map(Map::len), Some(1));
     }
 
     #[test]

@@ -303,10 +303,11 @@ impl OpenSearchIndex {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Succeeds if the alias still stands for an index that can be used, and that is as it was.
-    async fn look(&self, limit: Duration) -> Result<()> {
+    /// Succeeds if the alias still stands for an index that can be used, and that is as it was. Gives the generation that is used,
+    /// and none if there is no index.
+    async fn look(&self, limit: Duration) -> Result<Option<Arc<Home>>> {
         let now = Instant::now();
-        let Some(found) = open::look_again(self.wanted(), limit).await? else { return Ok(()) };
+        let Some(found) = open::look_again(self.wanted(), limit).await? else { return Ok(None) };
         found.check()?;
         let known = found.known().ok_or_else(error::of_gone)?;
         let before = self.seen();
@@ -314,9 +315,13 @@ impl OpenSearchIndex {
             source::check_index(&before.view.live.index, Some(&found.view.live.index))?;
         }
         let home = Arc::new(Home::of(&found.view, known, self.ground.alias.as_str(), &self.preference));
-        let seen = Seen { view: Arc::new(found.view), home: Some(home), at: now };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        Ok(())
+        let looked = Seen { view: Arc::new(found.view), home: Some(Arc::clone(&home)), at: now };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that began before another one, and took longer, has nothing to say to that.
+        if seen.at <= now {
+            *seen = looked;
+        }
+        Ok(Some(home))
     }
 
     /// The generation that is used, looked for again where none could be.
@@ -324,14 +329,13 @@ impl OpenSearchIndex {
         if let Some(home) = self.seen().home {
             return Ok(home);
         }
-        self.look(limit).await?;
-        self.seen().home.ok_or_else(error::of_gone)
+        self.look(limit).await?.ok_or_else(error::of_gone)
     }
 
     /// Looks for another generation at the next call.
     fn forget(&self, home: &Arc<Home>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.home.take_if(|known| known.address == home.address);
+        seen.home.take_if(|known| Arc::ptr_eq(known, home));
     }
 
     /// Stops a write into an index that somebody has changed. One that is gone or silent says so itself.
@@ -376,32 +380,40 @@ impl OpenSearchIndex {
         outcomes
     }
 
-    /// The aliases of all generations.
-    fn addresses(&self) -> String {
-        let view = self.seen().view;
-        let addresses: Vec<_> = view.all().map(|known| view.address(self.ground.alias.as_str(), known)).collect();
-        addresses.join(",")
-    }
-
     async fn refresh_all(&self, limit: Option<Duration>) -> Result<()> {
         let mut reading = self.reading(limit)?;
-        let answer = loop {
+        loop {
             let home = reading.home().await?;
-            let call = Call::ask(format!("/{}/_refresh", self.addresses()), &json!({})).within(Some(reading.left()));
-            let done = self.client.read::<search::Sharded>(&call).await;
-            if let Some(answer) = reading.settle(&home, done).await? {
-                break answer;
+            let done = self.refresh_in(&self.seen().view, reading.left()).await;
+            if reading.settle(&home, done).await?.is_some() {
+                return Ok(());
             }
-        };
-        if answer.check()? {
+        }
+    }
+
+    async fn refresh_in(&self, view: &View, left: Duration) -> Result<()> {
+        let (alias, until) = (self.ground.alias.as_str(), client::deadline(left));
+        let at = view.addresses(alias);
+        let call = Call::ask(format!("/{at}/_refresh"), &json!({})).within(Some(left));
+        if self.client.read::<search::Sharded>(&call).await?.check()? {
             return Ok(());
         }
         // A copy that is not there needs no refresh; a shard without any does.
-        let alone = self.seen().view.beside.is_none();
-        let at = if alone { self.ground.alias.as_str().to_owned() } else { self.addresses() };
-        let call = Call::get(Shards::path(&at, "timeout=1s")).within(limit);
+        let at = if view.beside.is_none() { alias } else { &at };
+        let left = until.saturating_duration_since(Instant::now());
+        let call = Call::get(Shards::path(at, "timeout=1s")).within(Some(left));
         let shards: Shards = self.client.read(&call).await?;
         if shards.all_serve() { Ok(()) } else { Err(error::of_missing_shard()) }
+    }
+
+    async fn merge_all(&self) -> Result<()> {
+        let mut view = self.ground.present().await?;
+        loop {
+            let done = merge::all(&self.client, &view.addresses(self.ground.alias.as_str())).await;
+            if self.ground.settle(&mut view, done).await?.is_some() {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -480,7 +492,7 @@ impl SearchIndex for OpenSearchIndex {
 
     async fn merge_with(&self, options: MergeOptions) -> Result<()> {
         self.check_open()?;
-        OPERATION.merge.during(within(options.deadline, merge::all(&self.client, &self.addresses()))).await
+        OPERATION.merge.during(within(options.deadline, self.merge_all())).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
@@ -542,7 +554,7 @@ impl SearchIndex for OpenSearchIndex {
         if let Err(error) = self.check_open() {
             return Health::of(&self.place, Duration::ZERO, Err(error.with_backend(error::BACKEND)));
         }
-        let shape = self.look(health::LIMIT);
+        let shape = async { self.look(health::LIMIT).await.map(drop) };
         let Seen { view, home, .. } = self.seen();
         let index = home.map_or_else(|| view.live.index.clone(), |home| home.index.clone());
         let asked = health::Asked { alias: self.ground.alias.as_str(), index: &index, place: &self.place };

@@ -18,7 +18,7 @@ use super::generations::{Ground, Serving, View};
 use super::mapping::{self, Stored};
 use super::shards::Shards;
 use crate::Schema;
-use crate::analysis::{Analyzer, Token};
+use crate::analysis::{Analyzer, SynonymRules, Token, Tokenizer};
 
 /// What is known of an index that is open.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ pub(super) async fn index(wanted: Wanted<'_>) -> Result<Opened> {
     let opened = ensure(wanted).await?;
     let known = opened.known().ok_or_else(error::of_gone)?;
     let is_live = known.number == opened.view.set.live;
-    let address = if is_live { alias.to_owned() } else { opened.view.address(alias, known) };
-    wait_for_shards(client, &address, until).await?;
+    // The alias of another one changes with what that is for.
+    wait_for_shards(client, if is_live { alias } else { &known.index }, until).await?;
     // What it does to words says more than which setting was changed.
     verify_analysis(client, &known.index, &known.stored.schema).await?;
     opened.check()?;
@@ -278,7 +278,8 @@ const PROBES: [&str; 6] = [
 /// `Conflict`, naming the field and the first token that differs.
 pub(super) async fn verify_analysis(client: &Client, alias: &str, schema: &Schema) -> Result<()> {
     for (name, analyzer, field) in mapping::used_analyzers(schema) {
-        for probe in PROBES {
+        let own = analyzer.synonym_rules().map_or_else(Vec::new, |rules| of_rules(analyzer.tokenizer(), rules));
+        for probe in PROBES.into_iter().chain(own.iter().map(String::as_str)) {
             let theirs = analyze(client, alias, name, probe).await?;
             if let Some(difference) = difference(analyzer, probe, &theirs) {
                 let message = format!("OpenSearch analyses text of this field in another way than we do: {difference}");
@@ -288,6 +289,24 @@ pub(super) async fn verify_analysis(client: &Client, alias: &str, schema: &Schem
     }
     Ok(())
 }
+
+/// Texts in which words have synonyms, as many as one answer may have terms of and a start may wait for.
+fn of_rules(tokenizer: Tokenizer, rules: &SynonymRules) -> Vec<String> {
+    let mut terms = 0;
+    let words = rules.words().take_while(|(_, others)| {
+        // Each of them may be as many beginnings.
+        terms += others.len() * Analyzer::MAX_NGRAM;
+        terms <= MAX_TOKENS
+    });
+    let words = words.map(|(word, _)| word);
+    match tokenizer {
+        Tokenizer::Standard => vec![words.collect::<Vec<_>>().join(" ")],
+        Tokenizer::Whole => words.take(PROBES.len()).map(str::to_owned).collect(),
+    }
+}
+
+/// How many tokens the server hands out at a time.
+const MAX_TOKENS: usize = 10_000;
 
 async fn analyze(client: &Client, alias: &str, analyzer: &str, text: &str) -> Result<Analysis> {
     let body = json!({ "analyzer": mapping::analyzer_name(analyzer), "text": text });

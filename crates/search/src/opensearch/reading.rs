@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use statehouse_core::{ErrorKind, Result};
-use tokio::time::Instant;
+use statehouse_core::Result;
+use tokio::time::{Instant, sleep};
 
 use super::client::{self, Call, SHORT_ANSWER};
 use super::generations::Home;
 use super::onward::Onward;
-use super::{OpenSearchIndex, search, source};
+use super::{OpenSearchIndex, error, search, source};
 use crate::limits::Size;
 use crate::work::{Stop, away};
 use crate::{DocumentId, GetOptions, Projection, Query, Record, Schema, SearchOptions, SearchRequest, SearchResponse};
@@ -20,8 +20,12 @@ use crate::{DocumentId, GetOptions, Projection, Query, Record, Schema, SearchOpt
 pub(super) struct Reading<'a> {
     index: &'a OpenSearchIndex,
     until: Instant,
-    before: Option<Arc<Home>>,
+    /// Whether a generation was looked for that is where it was, and was not there.
+    stayed: bool,
 }
+
+/// How long a node may take to know of a change of the generations that another one has told of.
+const SOON: Duration = Duration::from_millis(50);
 
 impl Reading<'_> {
     pub(super) fn left(&self) -> Duration {
@@ -32,22 +36,26 @@ impl Reading<'_> {
         self.index.home(self.left()).await
     }
 
-    /// What was read. Nothing if the generation is no more there, or no more to be read, and another one is to be tried.
+    /// What was read. Nothing if it is to be read again, for the generation is no more where it was asked for. That is held against
+    /// what is known by now: another request may have looked since, and then nothing is new to a look of this one.
     pub(super) async fn settle<T>(&mut self, home: &Arc<Home>, done: Result<T>) -> Result<Option<T>> {
-        let error = match done {
-            Err(error) if error.kind() == ErrorKind::Unavailable && !error.is_retryable() => error,
+        let gone = match done {
+            Err(error) if error::is_gone(&error) => error,
             done => return done.map(Some),
         };
-        let seen = self.index.seen();
-        self.index.forget(home);
-        self.index.look(self.left()).await?;
-        let now = self.index.seen();
-        let is_same = now.view.set == seen.view.set;
-        let is_again = self.before.as_ref().is_some_and(|before| before.address == home.address);
-        if now.home.is_none() || is_same || is_again {
-            return Err(error);
+        if self.index.seen().view.set != home.set {
+            return Ok(None);
         }
-        self.before = Some(Arc::clone(home));
+        self.index.forget(home);
+        let Some(now) = self.index.look(self.left()).await? else { return Err(gone) };
+        if now.set != home.set {
+            return Ok(None);
+        }
+        // It may have come and gone in between, and a node may not know yet: once more, and no oftener.
+        if std::mem::replace(&mut self.stayed, true) {
+            return Err(gone);
+        }
+        sleep(SOON.min(self.left())).await;
         Ok(None)
     }
 }
@@ -56,7 +64,7 @@ impl OpenSearchIndex {
     /// A read of the generation that is used.
     pub(super) fn reading(&self, limit: Option<Duration>) -> Result<Reading<'_>> {
         self.check_open()?;
-        Ok(Reading { index: self, until: client::deadline(limit.unwrap_or(self.deadline)), before: None })
+        Ok(Reading { index: self, until: client::deadline(limit.unwrap_or(self.deadline)), stayed: false })
     }
 
     pub(super) async fn get_one(&self, id: &DocumentId, options: &GetOptions) -> Result<Option<Record>> {

@@ -87,11 +87,14 @@ impl Sending<'_> {
     /// seen yet.
     async fn all(&self, mut outcomes: Vec<Option<Outcome>>) -> Result<(Vec<Outcome>, bool)> {
         let mut before: Vec<Option<Outcome>> = outcomes.iter().map(|_| None).collect();
-        let mut unseen = false;
+        let (mut unseen, mut stayed) = (false, false);
         for round in 0.. {
-            let view = self.thawed().await?;
+            let view = match self.thawed().await {
+                Err(error) if round > 0 => return Ok((self.given_up(outcomes, before, &error), true)),
+                view => view?,
+            };
             let start = Instant::now();
-            let mut written = match self.once(&view, std::mem::take(&mut outcomes)).await {
+            let mut written = match self.once(&view, std::mem::take(&mut outcomes), &before).await {
                 Err(error) if round == 0 => return Err(error),
                 Err(error) => {
                     let unknown = before.iter().map(|_| None).collect();
@@ -105,14 +108,20 @@ impl Sending<'_> {
                 return Ok((settled(written.outcomes, before), unseen));
             }
             let looked = self.index.look(self.left()).await;
-            if moved && (looked.is_err() || self.index.seen().view.set == view.set || Instant::now() >= self.deadline) {
-                written.restore();
-                return Ok((settled(written.outcomes, before), unseen));
-            }
-            if let Err(error) = looked {
+            let same = self.index.seen().view.set == view.set;
+            if moved {
+                // What was refused as others came may find those that were there before: once more, and no oftener.
+                let is_last = !matches!(looked, Ok(Some(_))) || same && std::mem::replace(&mut stayed, true);
+                if is_last || Instant::now() >= self.deadline {
+                    written.restore();
+                    return Ok((settled(written.outcomes, before), unseen));
+                }
+                if same {
+                    sleep(PAUSE).await;
+                }
+            } else if let Err(error) = looked {
                 return Ok((self.given_up(written.outcomes, before, &error), true));
-            }
-            if self.index.seen().view.set == view.set {
+            } else if same {
                 return Ok((settled(written.outcomes, before), unseen));
             }
             // There are others by now. What was applied is applied again by what is so now.
@@ -146,17 +155,24 @@ impl Sending<'_> {
         }
     }
 
-    async fn once(&self, view: &Arc<View>, outcomes: Vec<Option<Outcome>>) -> Result<Written> {
+    async fn once(
+        &self,
+        view: &Arc<View>,
+        outcomes: Vec<Option<Outcome>>,
+        before: &[Option<Outcome>],
+    ) -> Result<Written> {
+        let is_again = |place: &usize| before[*place].is_some() && self.operations[*place].version().is_some();
+        let again = Arc::new((0..before.len()).filter(is_again).collect());
         let fence = self.options.fence.as_ref().map(|fence| (&self.index.marks, fence));
         let ground = &*self.index.ground;
         if view.beside.is_some() {
             let home = self.index.home(self.left()).await?.number;
             let (view, is_long, deadline) = (Arc::clone(view), self.is_long, self.deadline);
-            return Both { ground, view, home, fence, is_long, deadline }.bulk(self.operations, outcomes).await;
+            return Both { ground, view, home, fence, is_long, deadline, again }.bulk(self.operations, outcomes).await;
         }
         let alias = view.set.name(ground.alias.as_str());
         let to = To { client: &ground.client, alias: &alias, rule: Rule::Newer };
-        let mut run = Run { fence, outcomes, ..Run::new(to, self.operations, self.is_long, self.deadline) };
+        let mut run = Run { fence, outcomes, again, ..Run::new(to, self.operations, self.is_long, self.deadline) };
         run.finish(self.options.refresh).await?;
         // The server does not refresh where all it was given is stale, which is also what a second try finds.
         let unseen = run.requests > 1 || run.outcomes.iter().any(|outcome| matches!(outcome, Some(Outcome::Stale)));

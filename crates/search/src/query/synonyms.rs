@@ -1,4 +1,4 @@
-//! Words that mean the same, put into the query in place of the index.
+//! Words that mean the same, put into the query.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 
 use super::Query;
 use super::text::Operator;
-use crate::analysis::{Analyzer, Token};
+use crate::analysis::{Analyzer, Token, lines, rule};
 use crate::limits::{MAX_CLAUSES, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, at_most};
 use crate::{BoolQuery, Schema};
 
@@ -44,6 +44,9 @@ use crate::{BoolQuery, Schema};
 ///
 /// A [`Cursor`](crate::Cursor) is of one request with all its queries: with other rules those of a text with synonyms lead no
 /// further, and who keeps one in a link begins anew.
+///
+/// Rules of single words may be part of the index instead, see [`Analyzer::synonyms`](crate::analysis::Analyzer::synonyms): then
+/// a synonym scores as the word itself, and to change them takes a reindex.
 ///
 /// What it is not: OpenSearch's `synonym_graph`, which takes all single words of a rule as one term. That is part of an
 /// index's settings, and scores phrases that no other query has.
@@ -165,10 +168,9 @@ impl Synonyms {
         let analyzer = analyzer.clone();
         let mut synonyms =
             Self { field: Arc::clone(&name), analyzer, rules: HashMap::new(), longest: 0, pairs: 0, weight: 1.0 };
-        // Some editors begin a file with a mark of its encoding.
-        for (at, line) in rules.trim_start_matches('\u{FEFF}').lines().enumerate() {
-            let wrong = |what: String| Error::invalid_input(format!("line {} of the synonyms: {what}", at + 1));
-            synonyms.add(line.trim()).map_err(wrong).map_err(|error| error.with_key(&name))?;
+        for (at, line) in lines(rules) {
+            let wrong = |what: String| Error::invalid_input(format!("line {at} of the synonyms: {what}"));
+            synonyms.add(line).map_err(wrong).map_err(|error| error.with_key(&name))?;
         }
         Ok(synonyms)
     }
@@ -257,27 +259,15 @@ impl Synonyms {
     }
 
     fn add(&mut self, line: &str) -> Result<(), String> {
-        if line.is_empty() || line.starts_with('#') {
-            return Ok(());
-        }
-        let mut sides = sides(line).into_iter();
-        let side = |sides: &mut dyn Iterator<Item = Vec<String>>| sides.next().map(|side| self.side(&side)).transpose();
-        let (left, right) = (side(&mut sides)?.unwrap_or_default(), side(&mut sides)?);
-        if sides.next().is_some() {
-            return Err("a rule has one arrow at most".to_owned());
-        }
-        if right.is_none() && left.len() < 2 {
-            return Err("a rule without an arrow has at least two that mean the same".to_owned());
-        }
+        let (left, right) = rule(line, Self::MAX_ALTERNATIVES)?;
+        let left = self.side(&left)?;
+        let right = right.map(|side| self.side(&side)).transpose()?;
         left.iter().try_for_each(|words| self.join(words, right.as_ref().unwrap_or(&left)))
     }
 
     /// The alternatives of one side as the field has them.
     fn side(&self, side: &[String]) -> Result<Vec<Arc<Words>>, String> {
-        if side.len() > Self::MAX_ALTERNATIVES {
-            return Err(format!("{} that mean the same; the limit is {}", side.len(), Self::MAX_ALTERNATIVES));
-        }
-        side.iter().map(|text| self.words(text.trim()).map(Arc::new)).collect()
+        side.iter().map(|text| self.words(text).map(Arc::new)).collect()
     }
 
     fn words(&self, text: &str) -> Result<Words, String> {
@@ -348,26 +338,6 @@ fn slice<'a>(text: &'a str, tokens: &[Token]) -> &'a str {
         [only] => &text[only.start..only.end],
         [] => "",
     }
-}
-
-/// What stands between the arrows of a rule, and there between the commas.
-fn sides(line: &str) -> Vec<Vec<String>> {
-    let (mut sides, mut side, mut word) = (Vec::new(), Vec::new(), String::new());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => word.push(chars.next().unwrap_or(c)),
-            ',' => side.push(std::mem::take(&mut word)),
-            '=' if chars.next_if_eq(&'>').is_some() => {
-                side.push(std::mem::take(&mut word));
-                sides.push(std::mem::take(&mut side));
-            }
-            c => word.push(c),
-        }
-    }
-    side.push(word);
-    sides.push(side);
-    sides
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Field, FieldKind, Schema};
+use crate::analysis::Analyzer;
 
 /// What an index that was made with one schema needs to be used with another; see [`Schema::diff`].
 ///
@@ -146,7 +147,12 @@ fn change((old, was): (&Schema, &Field), (new, is): (&Schema, &Field)) -> Option
             FieldKind::Text { analyzer: a, search_analyzer: s, norms: n },
             FieldKind::Text { analyzer, search_analyzer, norms },
         ) => {
-            if analyzers(old, a) != analyzers(new, analyzer) {
+            let (before, now) = (analyzers(old, a), analyzers(new, analyzer));
+            if before != now {
+                let bare = |analyzer: Option<Analyzer>| analyzer.map(|analyzer| analyzer.without_synonyms());
+                if bare(before) == bare(now) {
+                    return Some(format!("is indexed with other synonyms, by {analyzer:?}"));
+                }
                 return Some(format!("is analyzed otherwise, by {analyzer:?}"));
             }
             if analyzers(old, s) != analyzers(new, search_analyzer) {
@@ -174,7 +180,7 @@ fn change((old, was): (&Schema, &Field), (new, is): (&Schema, &Field)) -> Option
 mod tests {
     use super::*;
     use crate::SchemaBuilder;
-    use crate::analysis::{Analyzer, Normalizer, Stemmer};
+    use crate::analysis::{Normalizer, Stemmer};
 
     fn schema(fields: impl IntoIterator<Item = Field>) -> Schema {
         let english = Analyzer::standard().lowercase().stem(Stemmer::Porter2);
@@ -218,6 +224,25 @@ mod tests {
             ),
         ] {
             assert_eq!(reasons(old, new), [reason]);
+        }
+    }
+
+    #[test]
+    fn other_synonyms_need_a_reindex_and_say_so() {
+        let of = |rules: &str| {
+            let analyzer = Analyzer::standard().lowercase().synonyms(rules);
+            let field = Field::text("title").analyzed_by("worded").searched_by(Analyzer::STANDARD);
+            Schema::builder().analyzer("worded", analyzer).field(field).build().unwrap()
+        };
+        assert_eq!(of("heart, cardiac").diff(&of("# the same\nCardiac, heart")), SchemaDiff::Same);
+        let field = Field::text("title").analyzed_by("worded").searched_by(Analyzer::STANDARD);
+        let plain = Schema::builder().analyzer("worded", Analyzer::standard().lowercase()).field(field);
+        for none in ["", " \n", "# none yet\n\n"] {
+            assert_eq!(of(none), plain.clone().build().unwrap(), "no rules are no step");
+        }
+        for (old, new) in [("heart, cardiac", "heart => cardiac"), ("", "heart, cardiac"), ("a, b", "a, b, c")] {
+            let SchemaDiff::NeedsReindex { reasons } = of(old).diff(&of(new)) else { panic!("{old}") };
+            assert_eq!(reasons[0].to_string(), "field \"title\" is indexed with other synonyms, by \"worded\"");
         }
     }
 

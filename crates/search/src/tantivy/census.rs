@@ -14,6 +14,7 @@ use tantivy::postings::TermInfo;
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocId, DocSet as _, SegmentReader};
 
+use super::document::Length;
 use super::error::map_io;
 use crate::work::Stop;
 
@@ -39,7 +40,8 @@ impl Lengths<'_> {
         for doc in documents {
             if self.norms.fieldnorm_id(doc) > 0 {
                 count.documents += 1;
-                count.tokens += self.exact.and_then(|exact| exact.first(doc)).unwrap_or_default();
+                let length = self.exact.and_then(|exact| exact.first(doc)).map_or(0, |number| Length::of(number).terms);
+                count.tokens += u64::from(length);
             }
         }
         count

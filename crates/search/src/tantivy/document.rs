@@ -1,7 +1,8 @@
 //! A document as tantivy takes it: the values of its fields, and how many terms each of its texts has.
 //!
 //! Tantivy keeps the length of a text in one byte, which is exact up to 40 terms. What it adds up of such bytes when it
-//! merges is an estimate, and scores depend on the sum. So each text has a number beside it, the exact one.
+//! merges is an estimate, and scores depend on the sum. So each text has a number beside it, the exact one. Synonyms are terms,
+//! too, and make no text longer: where a field has some, that number says how many terms are such.
 
 use std::cell::RefCell;
 use std::iter::Empty;
@@ -10,22 +11,47 @@ use tantivy::schema::document::{ReferenceValue, ReferenceValueLeaf};
 use tantivy::schema::{Field as Slot, Value};
 
 thread_local! {
-    /// For each place in the schema, how many terms the last text had that this thread analysed for it.
-    static LENGTHS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// For each place in the schema, how long the last text was that this thread analysed for it.
+    static LENGTHS: RefCell<Vec<Length>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Says how many terms a text of the field at this place had.
-pub(super) fn set_length(place: usize, terms: u64) {
+/// How many terms a text has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Length {
+    pub(super) terms: u32,
+    /// Those of them that stand at the place of another one, in a field that has synonyms.
+    pub(super) over_others: u32,
+}
+
+impl Length {
+    /// As it stands in its column: the number of terms alone where none is over another.
+    const fn number(self) -> u64 {
+        (self.over_others as u64) << 32 | self.terms as u64
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "it is two numbers of 32 bits")]
+    pub(super) const fn of(number: u64) -> Self {
+        Self { terms: number as u32, over_others: (number >> 32) as u32 }
+    }
+
+    /// The length that scores go by.
+    pub(super) const fn words(self) -> u32 {
+        self.terms.saturating_sub(self.over_others)
+    }
+}
+
+/// Says how long a text of the field at this place was.
+pub(super) fn set_length(place: usize, length: Length) {
     LENGTHS.with_borrow_mut(|lengths| {
         if lengths.len() <= place {
-            lengths.resize(place + 1, 0);
+            lengths.resize(place + 1, Length::default());
         }
-        lengths[place] = terms;
+        lengths[place] = length;
     });
 }
 
 fn length(place: usize) -> u64 {
-    LENGTHS.with_borrow(|lengths| lengths.get(place).copied().unwrap_or_default())
+    LENGTHS.with_borrow(|lengths| lengths.get(place).copied().unwrap_or_default().number())
 }
 
 /// Values in their slots.

@@ -20,7 +20,7 @@ use self::format::{Source, StoredValue, damaged, decode, encode};
 use super::document::{Content, Document};
 use super::error::BACKEND;
 use super::tokens::{AnalyzerTokenizer, joined};
-use crate::analysis::TokenStream;
+use crate::analysis::{Analyzer, TokenStream};
 use crate::{DocumentId, Field, FieldKind, Record, Schema, Value};
 
 /// The name of the untouched-text tokenizer in tantivy.
@@ -69,7 +69,8 @@ impl Mapping {
         for (layer, end) in ends.enumerate() {
             let added = || schema.fields().iter().enumerate().take(end);
             let indexed = added().skip(slots.len());
-            slots.extend(indexed.map(|(at, f)| f.is_indexed().then(|| add(&mut builder, at, f, (&exact, layer == 0)))));
+            let norms = |field| layer == 0 && !has_synonyms(&schema, field);
+            slots.extend(indexed.map(|(at, f)| f.is_indexed().then(|| add(&mut builder, at, f, (&exact, norms(f))))));
             let texts = added().skip(lengths.len());
             let texts = texts.map(|(at, f)| (f.is_indexed() && f.is_text()).then(|| add_length(&mut builder, at)));
             lengths.extend(texts);
@@ -99,9 +100,10 @@ impl Mapping {
     }
 
     /// Whether tantivy keeps the lengths of a text field. Of one that was added it would miss them in every segment that was
-    /// there before.
+    /// there before, and it would count synonyms.
     pub(super) fn has_norms(&self, place: usize) -> bool {
-        self.layers.first().is_none_or(|first| place < *first)
+        let synonyms = has_synonyms(&self.schema, &self.schema.fields()[place]);
+        !synonyms && self.layers.first().is_none_or(|first| place < *first)
     }
 
     /// The analyzers under the names that the slots use.
@@ -274,6 +276,10 @@ fn add(builder: &mut SchemaBuilder, place: usize, field: &Field, (exact, norms):
         FieldKind::Bool => builder.add_bool_field(&name, numeric()),
         FieldKind::I64 | FieldKind::Date => builder.add_i64_field(&name, numeric()),
     }
+}
+
+fn has_synonyms(schema: &Schema, field: &Field) -> bool {
+    schema.index_analyzer(field).is_ok_and(Analyzer::has_synonyms)
 }
 
 pub(super) fn slot_name(place: usize) -> String {

@@ -13,6 +13,7 @@ use tantivy::schema::Field as Slot;
 use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term};
 
 use super::census::{Census, Lengths};
+use super::document::Length;
 use super::error::{BACKEND, map_error, map_io};
 use super::mapping::{ID, Mapping, VERSION, length_name, slot_name};
 use super::ordinals::Ordinals;
@@ -190,12 +191,12 @@ impl Segment {
     }
 }
 
-/// The lengths of a text field that was added to the index, as tantivy would have kept them.
+/// The lengths of a text field of which tantivy keeps none, as it would have kept them.
 fn norms_of(reader: &SegmentReader, place: usize) -> tantivy::Result<FieldNormReader> {
     let Some((lengths, _)) = reader.fast_fields().u64_lenient(&length_name(place))? else {
         return Ok(FieldNormReader::constant(reader.max_doc(), 0));
     };
-    let length = |doc| u32::try_from(lengths.first(doc).unwrap_or_default()).unwrap_or(u32::MAX);
+    let length = |doc| Length::of(lengths.first(doc).unwrap_or_default()).words();
     let norms: Vec<_> = (0..reader.max_doc()).map(|doc| FieldNormReader::fieldnorm_to_id(length(doc))).collect();
     FieldNormReader::open(FileSlice::from(norms))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-use super::document::set_length;
+use super::document::{Length, set_length};
 use crate::analysis::{Analyzer, POSITION_GAP, State, TokenStream as Words};
 
 /// Begins a text that several values were put together to; the length of each follows, in bytes. Any character may stand
@@ -87,7 +87,9 @@ impl Tokenizer for AnalyzerTokenizer {
             rest,
             base: 0,
             place: self.place,
-            terms: 0,
+            length: Length::default(),
+            last: None,
+            overlaps: self.analyzer.has_synonyms(),
             home: &mut self.state,
         }
     }
@@ -101,7 +103,10 @@ pub(super) struct AnalyzerStream<'a> {
     rest: Values<'a>,
     base: u32,
     place: usize,
-    terms: u64,
+    length: Length,
+    /// Whether it is counted what stands at the place of something before, and where the last one stands.
+    overlaps: bool,
+    last: Option<u32>,
     home: &'a mut State,
 }
 
@@ -114,10 +119,13 @@ impl TokenStream for AnalyzerStream<'_> {
         }
         let found = self.words.token_mut();
         std::mem::swap(&mut self.token.text, &mut found.text);
-        self.token.position = (self.base + found.position) as usize;
+        let position = self.base + found.position;
+        self.token.position = position as usize;
         self.token.offset_from = found.start;
         self.token.offset_to = found.end;
-        self.terms += 1;
+        self.length.terms += 1;
+        self.length.over_others += u32::from(self.overlaps && self.last == Some(position));
+        self.last = Some(position);
         true
     }
 
@@ -132,7 +140,7 @@ impl TokenStream for AnalyzerStream<'_> {
 
 impl Drop for AnalyzerStream<'_> {
     fn drop(&mut self) {
-        set_length(self.place, self.terms);
+        set_length(self.place, self.length);
         *self.home = self.words.take_state();
     }
 }

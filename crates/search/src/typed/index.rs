@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse_core::fence::Raising;
-use statehouse_core::{Error, ErrorKind, Fence, Guarded, RaiseOptions, Result};
+use statehouse_core::{Error, ErrorKind, Fence, Guarded, RaiseOptions, Result, Retry};
 
 use super::document::read;
 use super::{Search, Write};
@@ -88,6 +88,51 @@ impl<D: Document> Index<D> {
     pub async fn count(&self, query: impl Into<Query> + Send) -> Result<u64> {
         let query = query.into();
         self.index.count(&query).await
+    }
+
+    /// Succeeds once at least so many documents are there: an index that is still to be filled is not an empty one.
+    ///
+    /// An index in a folder is of one process, and a replica whose disk is blank makes another one, whatever others have. Say
+    /// here what the source holds, before the replica says that it is ready, and again before searches where it is filled
+    /// meanwhile.
+    ///
+    #[cfg_attr(feature = "derive", doc = "```")]
+    #[cfg_attr(not(feature = "derive"), doc = "```ignore")]
+    /// # #[cfg(feature = "tantivy")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), statehouse_core::Error> {
+    /// use std::sync::Arc;
+    ///
+    /// use statehouse_core::ErrorKind;
+    /// use statehouse_search::{Document, Index, TantivyConfig};
+    ///
+    /// #[derive(Debug, Document)]
+    /// struct Ward {
+    ///     #[document(id)]
+    ///     number: String,
+    ///     #[document(text)]
+    ///     name: String,
+    /// }
+    ///
+    /// let wards: Index<Ward> = Index::new(Arc::new(TantivyConfig::memory().open(Ward::schema()?).await?))?;
+    /// let error = wards.require_documents(1).await.unwrap_err();
+    /// assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("0 of 1"), "{error}");
+    /// wards.upsert(Ward { number: "3".into(), name: "Surgery".into() }).wait_until_visible().await?;
+    /// wards.require_documents(1).await?;
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "tantivy"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable), with how many there are, while it holds fewer; else what the backend says.
+    pub async fn require_documents(&self, least: u64) -> Result<()> {
+        let found = self.count(Query::all()).await?;
+        if found >= least {
+            return Ok(());
+        }
+        let message = format!("the index holds {found} of {least} documents: it is still to be filled");
+        Err(Error::new(ErrorKind::Unavailable, message).with_retry(Retry::After(Duration::from_secs(1))))
     }
 
     /// What may have been meant by the words of a text: see [`Suggest`], which

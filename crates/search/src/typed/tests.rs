@@ -132,3 +132,34 @@ async fn a_type_that_needs_what_is_not_stored_is_refused_when_its_index_is_taken
     let page = index.query(Query::term("secret", "word")).await.unwrap();
     assert_eq!((page.total, &page.hits[0].document.0), (1, &None));
 }
+
+/// Whatever other replicas have on theirs.
+#[cfg(feature = "tantivy")]
+#[tokio::test]
+async fn a_replica_whose_disk_is_blank_is_not_ready_and_not_empty() {
+    type Notes = Hidden<Option<String>>;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("notes");
+    let config = || crate::TantivyConfig::folder(&folder);
+    let open = async || {
+        let index = config().open(Notes::schema().unwrap()).await.unwrap();
+        Index::<Notes>::new(std::sync::Arc::new(index)).unwrap()
+    };
+    for round in 0..2 {
+        // Who expects an index, by whatever schema, makes none.
+        let absent = config().open_live().await.unwrap_err();
+        assert_eq!((absent.kind(), folder.join("000001").exists()), (ErrorKind::NotFound, false), "{absent}");
+        let notes = open().await;
+        let error = notes.require_documents(1).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && error.is_retryable(), "round {round}: {error}");
+        assert!(error.to_string().contains("0 of 1 documents"), "{error}");
+        notes.upsert(Hidden(None)).wait_until_visible().await.unwrap();
+        notes.require_documents(1).await.unwrap();
+        notes.index().close().await.unwrap();
+        drop(notes);
+        let notes = open().await;
+        notes.require_documents(1).await.unwrap();
+        notes.index().close().await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

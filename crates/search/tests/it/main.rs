@@ -10,6 +10,8 @@ mod opensearch;
 mod parity;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod random;
+#[cfg(all(feature = "opensearch", feature = "tantivy"))]
+mod under_load;
 
 /// Shows a table that belongs to a test's result, whether or not the test passes.
 #[cfg(all(feature = "opensearch", feature = "tantivy"))]

@@ -28,7 +28,7 @@ fn concept(code: &str) -> Concept {
         title: "Influenza".into(),
         chapter: "10".into(),
         terms: Vec::new(),
-        everyday: Vec::new(),
+        everyday: None,
         names: Vec::new(),
         billable: true,
         unspecified: false,

@@ -28,7 +28,7 @@ impl Edition {
     /// The name of its index. The number is that of the shape of [`Concept`] and of its everyday names: replicas of two
     /// versions of this program have an index each.
     pub(crate) fn index_name(self) -> String {
-        format!("icd10cm-{}-v3", self.name())
+        format!("icd10cm-{}-v4", self.name())
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -76,8 +76,7 @@ fn parse(line: &str) -> Option<Concept> {
     let mut columns = line.split('\t');
     let (code, _parent, chapter, title) = (columns.next()?, columns.next()?, columns.next()?, columns.next()?);
     let terms: Vec<_> = columns.next()?.split('|').filter(|term| !term.is_empty()).map(str::to_owned).collect();
-    let everyday: Vec<_> = everyday::phrases(code).map(str::to_owned).collect();
-    let names = std::iter::once(title).chain(terms.iter().chain(&everyday).map(String::as_str)).map(exact_key);
+    let names = std::iter::once(title).chain(terms.iter().map(String::as_str)).map(exact_key);
     Some(Concept {
         code: code.to_owned(),
         bare_code: bare_code(code),
@@ -85,7 +84,7 @@ fn parse(line: &str) -> Option<Concept> {
         names: names.collect(),
         unspecified: is_unspecified(title, &terms),
         terms,
-        everyday,
+        everyday: everyday::has_names(code).then(|| bare_code(code)),
         billable: true,
         chapter: chapter.to_owned(),
     })

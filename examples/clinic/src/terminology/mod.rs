@@ -14,7 +14,7 @@ pub(crate) use loader::Loading;
 pub(crate) use search::{ChapterCounts, Concepts, Found};
 
 use statehouse::search::analysis::Analyzer;
-use statehouse::search::{Document, SchemaBuilder};
+use statehouse::search::{Document, Field, SchemaBuilder};
 
 /// What a diagnosis says.
 #[derive(Clone, Debug, PartialEq, Eq, Document)]
@@ -30,10 +30,11 @@ pub(crate) struct Concept {
     /// Other words for the same, from ICD-10-CM itself.
     #[document(text, analyzer = "words")]
     pub(crate) terms: Vec<String>,
-    /// What people who have it call it.
-    #[document(text, analyzer = "words")]
-    pub(crate) everyday: Vec<String>,
-    /// Everything that it is called, each as [`query::exact_key`] writes it.
+    /// Its bare code once more if people have names for it: in the index that is the words of those names, and nothing of
+    /// them is stored.
+    #[document(text, analyzer = "everyday-words", with = by_everyday_names)]
+    pub(crate) everyday: Option<String>,
+    /// What ICD-10-CM calls it, each as [`query::exact_key`] writes it.
     #[document(keyword)]
     pub(crate) names: Vec<String>,
     /// Whether a diagnosis can be coded with it: a category cannot, only a code below it.
@@ -49,7 +50,17 @@ pub(crate) struct Concept {
 /// No stemmer: while somebody types, `bleedin` must find *bleeding*, and the stem of that is `bleed`. Forgiving typos
 /// finds the plurals.
 fn analyzers(schema: SchemaBuilder) -> SchemaBuilder {
-    schema.analyzer("words", Analyzer::standard().lowercase().ascii_folding())
+    schema
+        .analyzer("words", everyday::words())
+        .analyzer("whole", Analyzer::whole())
+        .analyzer("everyday-words", Analyzer::whole().synonyms(&everyday::words_by_code()))
+        .analyzer("everyday-names", Analyzer::whole().synonyms(&everyday::names_by_code()))
+}
+
+/// A code has no length that says anything.
+fn by_everyday_names(code: Field) -> Field {
+    let names = Field::text("names").analyzed_by("everyday-names").searched_by("whole").without_norms();
+    code.searched_by("words").without_norms().not_stored().with_sub_field(names)
 }
 
 /// A code as people type it.

@@ -58,6 +58,12 @@ impl Words {
         }
     }
 
+    /// Whether a word of a name is one that was typed, or what somebody may have wanted to type.
+    pub(super) fn may_mean(&self, word: &str) -> bool {
+        let begun = self.words.last().filter(|_| self.unfinished).is_some_and(|last| word.starts_with(last.as_str()));
+        begun || self.words.iter().any(|typed| typed == word || is_near(typed, word))
+    }
+
     pub(super) fn query(&self, missing: Missing) -> BoolQuery {
         let last = self.words.len() - 1;
         let each =
@@ -70,9 +76,25 @@ impl Words {
                 Query::bool().must(each.fold(Query::bool(), |query, word| query.should(word)).minimum_match(most))
             }
         };
-        let exact = Query::constant(Concept::names().is(exact_key(&self.words.join(" ")))).boost(40.0);
+        let name = exact_key(&self.words.join(" "));
+        let everyday = Concept::everyday().sub("names").matches(&*name);
+        let exact = Query::constant(Query::bool().should(Concept::names().is(name)).should(everyday)).boost(40.0);
         let unspecified = Query::constant(Concept::unspecified().is(true)).boost(2.5);
         found.should(exact).should(unspecified)
+    }
+}
+
+/// Whether one letter is missing, too many, another one, or two have changed places.
+fn is_near(typed: &str, word: &str) -> bool {
+    let (a, b): (Vec<_>, Vec<_>) = (typed.chars().collect(), word.chars().collect());
+    let least = a.len().min(b.len());
+    let before = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let behind = a.iter().rev().zip(b.iter().rev()).take(least - before).take_while(|(a, b)| a == b).count();
+    let apart = |word: &[char]| word[before..word.len() - behind].to_vec();
+    match (&apart(&a)[..], &apart(&b)[..]) {
+        _ if least < 3 => false,
+        ([a, b], [c, d]) => (a, b) == (d, c),
+        (a, b) => a.len() <= 1 && b.len() <= 1,
     }
 }
 

@@ -12,7 +12,7 @@ use statehouse::search::{self, BoolQuery, Facet, Fragment, Highlight, Index, Sor
 use statehouse::{ErrorKind, Startup};
 
 use super::query::{Missing, Words};
-use super::{Concept, Edition, chapters};
+use super::{Concept, Edition, chapters, everyday};
 use crate::error::{AppError, Result, SOON};
 use crate::metrics::Reads;
 
@@ -89,7 +89,7 @@ struct FoundConcept {
     /// Whether a diagnosis can be coded with it; else it is a category, which codes below it divide.
     billable: bool,
     title: Vec<Segment>,
-    /// The inclusion terms and everyday words in which something matched.
+    /// The inclusion term and the everyday name in which something matched.
     terms: Vec<Vec<Segment>>,
 }
 
@@ -165,13 +165,12 @@ impl Concepts {
         let mut search = self.index.query(query.clone()).top(HITS);
         search = search.sort(Concept::billable().descending()).sort(Sort::by_score()).deadline(WITHIN);
         search = search.highlight(one(Concept::title())).highlight(one(Concept::terms()));
-        search = search.highlight(one(Concept::everyday()));
         if let Some(chapter) = chapter {
             search = search.filter(Concept::chapter().is(chapter));
         }
         let counts = self.by_chapter(words, missing, &query);
         let (page, chapters) = tokio::try_join!(search.into_future(), counts)?;
-        let hits = page.hits.iter().map(FoundConcept::of).collect();
+        let hits = page.hits.iter().map(|hit| FoundConcept::of(hit, words)).collect();
         let chapters = chapters.iter().filter_map(InChapter::of).collect();
         Ok(Found { total: page.total, chapters, hits, partial: false })
     }
@@ -219,14 +218,15 @@ impl InChapter {
 }
 
 impl FoundConcept {
-    fn of(found: &search::Found<Concept>) -> Self {
+    fn of(found: &search::Found<Concept>, words: &Words) -> Self {
         let title = found.highlight(Concept::title()).first().map(segments);
-        let terms = [Concept::terms(), Concept::everyday()].into_iter();
+        let terms = found.highlight(Concept::terms()).iter().map(segments);
+        let everyday = everyday::found(&found.document.code, words).map(|(name, marks)| cut(name, &marks));
         Self {
             code: found.document.code.clone(),
             billable: found.document.billable,
             title: title.unwrap_or_else(|| vec![(found.document.title.clone(), false)]),
-            terms: terms.flat_map(|field| found.highlight(field)).map(segments).collect(),
+            terms: terms.chain(everyday).collect(),
         }
     }
 }

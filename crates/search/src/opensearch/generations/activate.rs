@@ -21,14 +21,18 @@ impl Ground {
     /// Makes a generation live: both are compared while others write, then writes stop for a moment, what was written since is
     /// compared, and the aliases change in one step.
     pub(crate) async fn activate(&self, number: u32, verify: Verify) -> Result<()> {
-        let view = self.settled().await?;
+        let mut view = self.settled().await?;
         if view.set.live == number {
             return Ok(());
         }
-        let Some(beside) = view.beside.as_ref().filter(|beside| beside.number == number) else {
+        if view.beside.as_ref().is_none_or(|beside| beside.number != number) {
             return Err(absent(number));
+        }
+        let compared = self.compare(&view).await;
+        let compared = self.settle(&mut view, compared).await?;
+        let (Some(compared), Some(beside)) = (compared, &view.beside) else {
+            return if view.set.live == number { Ok(()) } else { Err(meanwhile()) };
         };
-        let compared = self.compare(&view).await?;
         if !self.change(view.set, view.set.frozen(), &view.live.index, Vec::new()).await? {
             // Others were faster, perhaps with the same.
             let now = self.settled().await?;

@@ -12,7 +12,7 @@ use statehouse_core::{Error, ErrorKind, Fence, Result};
 use tokio::time::Instant;
 
 use super::super::bulk::{Rule, Run, To};
-use super::super::error::BACKEND;
+use super::super::error::{self, BACKEND};
 use super::super::found::Known;
 use super::super::marks::Marks;
 use super::super::versions::present;
@@ -45,6 +45,9 @@ pub(crate) struct Both<'a> {
     pub(crate) fence: Option<(&'a Marks, &'a Fence)>,
     pub(crate) is_long: bool,
     pub(crate) deadline: Instant,
+    /// Those that one generation took when there were others. Who made another one live may have found them in that one only, and
+    /// have deleted them there in their own version.
+    pub(crate) again: Arc<HashSet<usize>>,
 }
 
 /// What the other generation is to be told, for the operations at these places.
@@ -83,6 +86,10 @@ impl Both<'_> {
         let mut written = Written { outcomes, unseen: true, ..Written::default() };
         for group in groups(operations, &written.outcomes) {
             if let Err(error) = self.group(operations, group.clone(), &mut written).await {
+                if self.is_moved(&error).await {
+                    written.is_lost(&group, &error);
+                    continue;
+                }
                 if written.is_first(&group) {
                     return Err(error);
                 }
@@ -92,6 +99,17 @@ impl Both<'_> {
             }
         }
         Ok(written)
+    }
+
+    /// Whether something was not where it was looked for because there are other generations by now.
+    async fn is_moved(&self, error: &Error) -> bool {
+        error::is_gone(error) && self.ground.present().await.is_ok_and(|now| now.set != self.view.set)
+    }
+
+    /// Which of the operations at these places were taken before, by their places among those.
+    fn again(&self, places: &[usize]) -> Arc<HashSet<usize>> {
+        let again = places.iter().enumerate().filter(|(_, place)| self.again.contains(place));
+        Arc::new(again.map(|(nth, _)| nth).collect())
     }
 
     /// What one of them cannot hold is in neither.
@@ -140,7 +158,7 @@ impl Both<'_> {
         let alias = self.view.set.name(self.ground.alias.as_str());
         let to = To { client: &self.ground.client, alias: &alias, rule: Rule::Newer };
         let mut run = Run::new(to, &sent, self.is_long, self.deadline);
-        run.fence = self.fence;
+        (run.fence, run.again) = (self.fence, self.again(&places));
         run.finish(Refresh::None).await?;
         let Run { outcomes, gone, absent, .. } = run;
         let (mut told, mut late) = (Told::default(), Vec::new());
@@ -190,7 +208,7 @@ impl Both<'_> {
         let alias = told(self.ground.alias.as_str(), elder.number);
         let to = To { client: &self.ground.client, alias: &alias, rule: Rule::Newer };
         let mut run = Run::new(to, &sent, self.is_long, self.deadline);
-        run.fence = self.fence;
+        (run.fence, run.again) = (self.fence, self.again(&versioned));
         run.finish(Refresh::None).await?;
         let Run { outcomes, gone, .. } = run;
         let mut late = Vec::new();
@@ -319,6 +337,22 @@ impl Written {
     fn is_gone(&mut self, place: usize) {
         self.gone.insert(place);
         self.applied.extend(self.outcomes[place].take().map(|outcome| (place, outcome)));
+    }
+
+    /// Takes note that a generation was not where it was looked for: what these are in the end is only known by what is so now.
+    fn is_lost(&mut self, places: &[usize], error: &Error) {
+        for &place in places {
+            match &self.outcomes[place] {
+                Some(Outcome::Failed(_)) => {}
+                Some(Outcome::Stale) => drop(self.gone.insert(place)),
+                Some(_) => self.is_gone(place),
+                None => {
+                    self.gone.insert(place);
+                    self.applied.extend(self.accepted.remove(&place).map(|accepted| (place, accepted)));
+                    self.outcomes[place] = Some(Outcome::Failed(again(error)));
+                }
+            }
+        }
     }
 
     /// Whether nothing was written before these.

@@ -49,6 +49,8 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) number: u32,
+    /// Which there were when it was found.
+    pub(crate) set: Set,
     /// What its index is called.
     pub(crate) index: String,
     /// By what it is read.
@@ -62,7 +64,7 @@ impl Home {
     pub(crate) fn of(view: &View, known: &Known, alias: &str, preference: &str) -> Self {
         let (address, several) = (view.address(alias, known), known.shards > 1);
         let search_path = search_path(&address, preference, several);
-        Self { number: known.number, index: known.index.clone(), address, search_path, several }
+        Self { number: known.number, set: view.set, index: known.index.clone(), address, search_path, several }
     }
 }
 
@@ -127,6 +129,20 @@ impl Ground {
     /// What there is, of an index that was there.
     pub(crate) async fn present(&self) -> Result<View> {
         self.view(None).await?.ok_or_else(error::of_gone)
+    }
+
+    /// What was read by what was seen. Nothing if there are others by now, so that it is to be read again by what is so.
+    pub(crate) async fn settle<T>(&self, view: &mut View, done: Result<T>) -> Result<Option<T>> {
+        let gone = match done {
+            Err(error) if error::is_gone(&error) => error,
+            done => return done.map(Some),
+        };
+        let now = self.present().await?;
+        if now.set == view.set {
+            return Err(gone);
+        }
+        *view = now;
+        Ok(None)
     }
 
     /// The same once nobody is about to make a generation live.

@@ -51,7 +51,16 @@ pub(super) struct Page {
 impl Ground {
     /// Ids and versions, in the order of ids. Behind no id everything that was acknowledged is seen.
     pub(crate) async fn scan(&self, scan: Scan) -> Result<Vec<(DocumentId, u64)>> {
-        let view = self.present().await?;
+        let mut view = self.present().await?;
+        loop {
+            let done = self.scan_in(&view, &scan).await;
+            if let Some(found) = self.settle(&mut view, done).await? {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn scan_in(&self, view: &View, scan: &Scan) -> Result<Vec<(DocumentId, u64)>> {
         let known = view.number(scan.generation).ok_or_else(|| absent(scan.generation))?;
         let address = view.address(self.alias.as_str(), known);
         if scan.after.is_none() {
@@ -150,7 +159,16 @@ impl Ground {
 
     /// The generations, in the order of their numbers.
     pub(crate) async fn generations(&self, checksums: bool) -> Result<Vec<Generation>> {
-        let view = self.present().await?;
+        let mut view = self.present().await?;
+        loop {
+            let done = self.generations_in(&view, checksums).await;
+            if let Some(all) = self.settle(&mut view, done).await? {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn generations_in(&self, view: &View, checksums: bool) -> Result<Vec<Generation>> {
         let mut all = Vec::new();
         for known in view.all() {
             let address = view.address(self.alias.as_str(), known);

@@ -52,6 +52,11 @@ impl View {
         if self.beside_of(known).is_some() { told(alias, known.number) } else { readable(alias, known.number) }
     }
 
+    /// By what all of them are reached.
+    pub(crate) fn addresses(&self, alias: &str) -> String {
+        self.all().map(|known| self.address(alias, known)).collect::<Vec<_>>().join(",")
+    }
+
     /// The generation that a handle of this schema uses: the live one if that has it, or can have it, else the other. `own` is
     /// one that the handle may see while it is filled.
     pub(crate) fn find(&self, wanted: &Schema, own: Option<u32>, fillers: &Fillers) -> Result<Serving<'_>> {

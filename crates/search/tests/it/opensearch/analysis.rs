@@ -26,11 +26,20 @@ struct Theirs {
     end_offset: usize,
 }
 
-fn analyzers() -> [(&'static str, Analyzer); 4] {
+/// Of words that stand between others in every second line: both ways, in place of a word, and what a stem makes the same of.
+const RULES: &str =
+    "running, runs, jogging\nadded => adds, appended, adding\ngenerously => the, generously, freely\n\u{130}, ss";
+
+fn analyzers() -> [(&'static str, Analyzer); 6] {
     let stop = ["the", "of", "and", "а", "x"];
     [
         ("bare", Analyzer::standard()),
         ("full", Analyzer::standard().lowercase().ascii_folding().stop_words(stop).stem(Stemmer::Porter2)),
+        (
+            "worded",
+            Analyzer::standard().lowercase().ascii_folding().synonyms(RULES).stop_words(stop).stem(Stemmer::Porter2),
+        ),
+        ("begun", Analyzer::standard().lowercase().synonyms(RULES).edge_ngram(1, 4)),
         ("start", Analyzer::standard().lowercase().edge_ngram(1, 6)),
         ("whole", Analyzer::whole().lowercase().ascii_folding()),
     ]

@@ -7,14 +7,16 @@ mod conformance;
 mod deletes;
 mod failover;
 mod faults;
+mod gate;
 mod https;
+mod moved;
 mod network;
 mod numbers;
 mod opening;
 mod operator;
 mod proxy;
 mod reading;
-mod reindex;
+pub(crate) mod reindex;
 mod stub;
 mod stubbed;
 #[cfg(feature = "tantivy")]

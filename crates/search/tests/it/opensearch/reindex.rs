@@ -41,7 +41,7 @@ async fn put(index: &dyn SearchIndex, records: impl IntoIterator<Item = Record>)
 }
 
 /// Removes whatever there is of an index.
-pub(super) async fn sweep(scratch: &Scratch) {
+pub(crate) async fn sweep(scratch: &Scratch) {
     for part in ["-0*", "@notes-*"] {
         let (_, found) = scratch.request("GET", &format!("/{}{part}/_alias", scratch.name), "").await;
         let found: Value = serde_json::from_str(&found).unwrap();

@@ -15,6 +15,7 @@ pub(super) const DRIP: &str = "\u{0}drip";
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
+    pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: Vec<String>,
     pub(super) body: String,
@@ -94,7 +95,7 @@ async fn pour(mut stream: BufReader<TcpStream>, status: u16, drip: bool, sent: &
     }
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Received> {
+pub(super) async fn read(stream: &mut BufReader<TcpStream>) -> Option<Received> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -109,6 +110,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Received> {
     let length = lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
-    let target = lines.first()?.split(' ').nth(1)?.to_owned();
-    Some(Received { target, headers: lines.split_off(1), body: String::from_utf8(body).ok()? })
+    let mut words = lines.first()?.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    Some(Received { method, target, headers: lines.split_off(1), body: String::from_utf8(body).ok()? })
 }

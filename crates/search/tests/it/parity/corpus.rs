@@ -5,15 +5,15 @@ use statehouse_search::{Field, Record, Schema};
 
 /// One row of ICD-10-CM.
 #[derive(Debug)]
-pub(super) struct Diagnosis {
-    pub(super) code: String,
+pub(crate) struct Diagnosis {
+    pub(crate) code: String,
     pub(super) parent: String,
     pub(super) chapter: String,
-    pub(super) title: String,
+    pub(crate) title: String,
     pub(super) terms: Vec<String>,
 }
 
-pub(super) fn diagnoses() -> Vec<Diagnosis> {
+pub(crate) fn diagnoses() -> Vec<Diagnosis> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/icd10cm-2025-04.tsv.gz");
     let mut text = String::new();
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
@@ -27,16 +27,32 @@ fn diagnosis(line: &str) -> Diagnosis {
     Diagnosis { code, parent, chapter, title, terms }
 }
 
+/// Of frequent and rare words: both ways, in place of a word, and some that a stem makes the same of.
+const RULES: &str = "fracture, break, broken
+    encounter, visit, visits, contact
+    neoplasm, tumor, cancer
+    initial, first
+    left => left, sinister
+    unspecified => unspecified, other, unknown
+    right => dexter
+    malignant => cancerous
+    burn, burns, scald
+    failure, insufficiency, weakness
+    heart, cardiac, coronary";
+
 pub(super) fn schema() -> Schema {
     let stop = ["a", "and", "by", "in", "of", "or", "the", "to", "with"];
     let english = Analyzer::standard().lowercase().ascii_folding().stop_words(stop).stem(Stemmer::Porter2);
+    let words = Analyzer::standard().lowercase().ascii_folding().synonyms(RULES);
     Schema::builder()
+        .analyzer("worded", words.stop_words(stop).stem(Stemmer::Porter2))
         .analyzer("english", english)
         .analyzer("start", Analyzer::standard().lowercase().ascii_folding().edge_ngram(2, 8))
         .field(
             Field::text("title")
                 .analyzed_by("english")
                 .with_sub_field(Field::text("plain"))
+                .with_sub_field(Field::text("worded").analyzed_by("worded").searched_by("english"))
                 .with_sub_field(Field::text("start").analyzed_by("start").searched_by("standard").without_norms()),
         )
         .field(Field::text("terms").analyzed_by("english"))

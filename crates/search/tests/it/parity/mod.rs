@@ -6,13 +6,14 @@
 
 mod begun;
 mod compare;
-mod corpus;
+pub(crate) mod corpus;
 mod counted;
 mod draw;
 mod exact_first;
 mod functions;
 mod reading;
 mod suggest;
+mod synonyms;
 mod trees;
 
 use std::fmt::Write as _;
@@ -35,7 +36,7 @@ const SEED: u64 = 0x1cd1_0c9a_2025_0401;
 const LANES: usize = 6;
 
 fn kinds() -> impl Iterator<Item = &'static (&'static str, draw::Kind)> {
-    draw::KINDS.iter().chain(begun::KINDS).chain(functions::KINDS)
+    draw::KINDS.iter().chain(begun::KINDS).chain(functions::KINDS).chain(synonyms::KINDS)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
