@@ -12,6 +12,7 @@ export function startDraft(form) {
   let timer = 0;
   let sent = Promise.resolve();
   let kept = text.value;
+  let isClosing = false;
 
   async function keep() {
     const value = text.value;
@@ -31,7 +32,7 @@ export function startDraft(form) {
   // One after another: an older draft must not arrive after a newer one.
   function later(pause) {
     clearTimeout(timer);
-    timer = setTimeout(() => (sent = sent.then(keep)), pause);
+    if (!isClosing) timer = setTimeout(() => (sent = sent.then(keep)), pause);
   }
 
   text.addEventListener("input", () => {
@@ -45,10 +46,13 @@ export function startDraft(form) {
   // Another note was saved from this form, perhaps by a request whose answer was lost: this one is a note of its own.
   form.addEventListener("refused", ({ detail }) => {
     if (detail.status === 409) form.elements.id.value = newId();
+    isClosing = false;
+    if (text.value !== kept) later(PAUSE);
   });
   form.addEventListener("saved", () => removeEventListener("beforeunload", ask));
   return () => {
     // A draft that arrived after the note would be shown as another note, half written.
+    isClosing = true;
     clearTimeout(timer);
     return sent;
   };

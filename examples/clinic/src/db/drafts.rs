@@ -1,4 +1,5 @@
-//! Half-written notes. They belong to a person and a patient and not to a session, which may end while somebody types.
+//! Half-written notes. They belong to a person and a patient and not to a session, which may end while somebody types. There is one
+//! for both: of a second one, in another window, its page says that it is not kept. What was saved as a note is no draft any more.
 
 use super::Database;
 use super::lent::ask;
@@ -18,18 +19,24 @@ impl Database {
     pub(crate) async fn draft(&self, staff: i64, patient: i64) -> sqlx::Result<Option<Draft>> {
         ask!(
             self,
-            sqlx::query_as("SELECT id, text FROM drafts WHERE staff = $1 AND patient = $2").bind(staff).bind(patient),
+            sqlx::query_as(
+                "SELECT id, text FROM drafts WHERE staff = $1 AND patient = $2 \
+                 AND NOT EXISTS (SELECT 1 FROM notes WHERE notes.id = drafts.id)",
+            )
+            .bind(staff)
+            .bind(patient),
             fetch_optional
         )
     }
 
-    /// Keeps the text in place of what was kept before.
-    pub(crate) async fn keep_draft(&self, staff: i64, patient: i64, draft: &Draft) -> sqlx::Result<()> {
-        ask!(
+    /// Keeps the text in place of what was kept of the same note before. `false` if another note is half written.
+    pub(crate) async fn keep_draft(&self, staff: i64, patient: i64, draft: &Draft) -> sqlx::Result<bool> {
+        let kept = ask!(
             self,
             sqlx::query(
                 "INSERT INTO drafts (staff, patient, id, text, kept_at) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (staff, patient) DO UPDATE SET id = $3, text = $4, kept_at = $5",
+                 ON CONFLICT (staff, patient) DO UPDATE SET id = $3, text = $4, kept_at = $5 \
+                 WHERE drafts.id = $3 OR EXISTS (SELECT 1 FROM notes WHERE notes.id = drafts.id)",
             )
             .bind(staff)
             .bind(patient)
@@ -37,14 +44,18 @@ impl Database {
             .bind(draft.text.as_str())
             .bind(now()),
             execute
-        )
-        .map(drop)
+        )?;
+        Ok(kept.rows_affected() == 1)
     }
 
-    pub(crate) async fn remove_draft(&self, staff: i64, patient: i64) -> sqlx::Result<()> {
+    /// Removes what was kept of this note.
+    pub(crate) async fn remove_draft(&self, staff: i64, patient: i64, id: &str) -> sqlx::Result<()> {
         ask!(
             self,
-            sqlx::query("DELETE FROM drafts WHERE staff = $1 AND patient = $2").bind(staff).bind(patient),
+            sqlx::query("DELETE FROM drafts WHERE staff = $1 AND patient = $2 AND id = $3")
+                .bind(staff)
+                .bind(patient)
+                .bind(id),
             execute
         )
         .map(drop)

@@ -21,6 +21,11 @@ impl Drop for Folder {
     }
 }
 
+/// Several may be called the same.
+fn person(id: i64) -> Staff {
+    Staff { id, login: format!("ada{id}"), name: "Ada".into(), role: Role::Clinician }
+}
+
 fn concept(code: &str) -> Concept {
     Concept {
         code: code.into(),
@@ -78,30 +83,30 @@ async fn a_code_is_active_once_and_history_is_kept() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
     let before: i64 = database.active_by_chapter().await.unwrap().iter().map(|(_, count)| count).sum();
-    assert!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap().is_some());
-    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap(), None);
+    assert!(database.add_diagnosis(5, &concept("J10.1"), &person(1)).await.unwrap().is_some());
+    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), &person(1)).await.unwrap(), None);
     let added = database.diagnoses(5).await.unwrap().into_iter().find(|found| found.code == "J10.1").unwrap();
     assert!(!database.resolve_diagnosis(6, &added.id, "Ada").await.unwrap(), "another patient's");
     assert!(database.resolve_diagnosis(5, &added.id, "Grace").await.unwrap());
     assert!(!database.resolve_diagnosis(5, &added.id, "Grace").await.unwrap(), "resolved already");
-    assert!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap().is_some());
+    assert!(database.add_diagnosis(5, &concept("J10.1"), &person(1)).await.unwrap().is_some());
     let history = database.diagnoses(5).await.unwrap();
     let influenza: Vec<_> = history.iter().filter(|found| found.code == "J10.1").collect();
     assert_eq!(influenza.len(), 2);
     assert_eq!(influenza.iter().filter(|found| found.resolved_by.as_deref() == Some("Grace")).count(), 1);
     let after: i64 = database.active_by_chapter().await.unwrap().iter().map(|(_, count)| count).sum();
     assert_eq!(after, before + 1);
-    assert!(database.add_diagnosis(999_999, &concept("J10.1"), "Ada").await.is_err(), "no such patient");
+    assert!(database.add_diagnosis(999_999, &concept("J10.1"), &person(1)).await.is_err(), "no such patient");
 }
 
 #[tokio::test]
 async fn a_note_sent_twice_is_kept_once() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
-    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), NoteAdded::New);
-    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), NoteAdded::Before);
-    for (patient, text, by) in [(5, "better", "Ada"), (6, "well", "Ada"), (5, "well", "Grace")] {
-        assert_eq!(database.add_note(patient, "n1", text, by).await.unwrap(), NoteAdded::AnotherBefore);
+    assert_eq!(database.add_note(5, "n1", "well", &person(1)).await.unwrap(), NoteAdded::New);
+    assert_eq!(database.add_note(5, "n1", "well", &person(1)).await.unwrap(), NoteAdded::Before);
+    for (patient, text, by) in [(5, "better", 1), (6, "well", 1), (5, "well", 2)] {
+        assert_eq!(database.add_note(patient, "n1", text, &person(by)).await.unwrap(), NoteAdded::AnotherBefore);
     }
     assert_eq!(database.notes(5).await.unwrap().len(), 1);
 }
@@ -121,17 +126,17 @@ async fn what_was_added_can_be_taken_back_and_what_was_resolved_reopened() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
     let influenza = concept("J10.1");
-    let id = database.add_diagnosis(5, &influenza, "Ada").await.unwrap().unwrap();
-    assert!(!database.take_back_diagnosis(5, &id, "Grace", 0).await.unwrap(), "another person's");
-    assert!(!database.take_back_diagnosis(5, &id, "Ada", i64::MAX).await.unwrap(), "too late");
-    assert!(database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap());
-    assert!(!database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap(), "it is gone");
+    let id = database.add_diagnosis(5, &influenza, &person(1)).await.unwrap().unwrap();
+    assert!(!database.take_back_diagnosis(5, &id, 2, 0).await.unwrap(), "another person's");
+    assert!(!database.take_back_diagnosis(5, &id, 1, i64::MAX).await.unwrap(), "too late");
+    assert!(database.take_back_diagnosis(5, &id, 1, 0).await.unwrap());
+    assert!(!database.take_back_diagnosis(5, &id, 1, 0).await.unwrap(), "it is gone");
 
-    let id = database.add_diagnosis(5, &influenza, "Ada").await.unwrap().unwrap();
+    let id = database.add_diagnosis(5, &influenza, &person(1)).await.unwrap().unwrap();
     assert!(!database.reopen_diagnosis(5, &id).await.unwrap(), "it is active");
     assert!(database.resolve_diagnosis(5, &id, "Ada").await.unwrap());
-    assert!(!database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap(), "history stays");
-    let again = database.add_diagnosis(5, &influenza, "Grace").await.unwrap().unwrap();
+    assert!(!database.take_back_diagnosis(5, &id, 1, 0).await.unwrap(), "history stays");
+    let again = database.add_diagnosis(5, &influenza, &person(2)).await.unwrap().unwrap();
     assert!(!database.reopen_diagnosis(5, &id).await.unwrap(), "the code is active by another one");
     assert!(database.resolve_diagnosis(5, &again, "Grace").await.unwrap());
     assert!(database.reopen_diagnosis(5, &id).await.unwrap());
@@ -143,15 +148,25 @@ async fn a_draft_is_one_for_each_person_and_patient_and_as_many_as_there_are_pat
     let database = Database::open(&folder.url()).await.unwrap();
     for patient in 1..=40 {
         let draft = Draft { id: format!("d{patient}"), text: "é".repeat(16 << 10) };
-        database.keep_draft(1, patient, &draft).await.unwrap();
+        assert!(database.keep_draft(1, patient, &draft).await.unwrap());
     }
-    database.keep_draft(2, 1, &Draft { id: "other".into(), text: "hers".into() }).await.unwrap();
+    assert!(database.keep_draft(2, 1, &Draft { id: "other".into(), text: "hers".into() }).await.unwrap());
     assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
     assert_eq!(database.draft(2, 1).await.unwrap().unwrap().text, "hers");
-    database.remove_draft(1, 1).await.unwrap();
+    // Of another window: what is half written is not lost for it.
+    assert!(!database.keep_draft(1, 1, &Draft { id: "second".into(), text: "x".into() }).await.unwrap());
+    database.remove_draft(1, 1, "second").await.unwrap();
+    assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
+    database.remove_draft(1, 1, "d1").await.unwrap();
     assert!(database.draft(1, 1).await.unwrap().is_none());
+    assert!(database.keep_draft(1, 1, &Draft { id: "second".into(), text: "x".into() }).await.unwrap());
+    // One that comes behind its note is none, and in nobody's way.
+    database.add_note(1, "second", "x", &person(1)).await.unwrap();
+    assert!(database.draft(1, 1).await.unwrap().is_none());
+    assert!(database.keep_draft(1, 1, &Draft { id: "third".into(), text: "y".into() }).await.unwrap());
+    assert_eq!(database.draft(1, 1).await.unwrap().unwrap().text, "y");
     assert_eq!(database.sweep_drafts(0).await.unwrap(), 0);
-    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 40);
+    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 41);
 }
 
 #[tokio::test]

@@ -291,7 +291,7 @@ async fn try_add_diagnosis(app: &App, visit: &Visit, patient: i64, typed: &str) 
         let words = format!("{code} is a category and no diagnosis by itself. Choose one of the codes below it.");
         return Err(AppError::invalid("concept", words));
     }
-    let added = app.database.add_diagnosis(patient, &concept, &visit.staff.name).await?;
+    let added = app.database.add_diagnosis(patient, &concept, &visit.staff).await?;
     let added = added.ok_or_else(|| AppError::conflict(format!("{code} is active already for this patient.")))?;
     app.diagnoses_changed().await;
     Ok(added)
@@ -326,7 +326,7 @@ pub(crate) async fn take_back_diagnosis(
     headers: HeaderMap,
 ) -> Result<Response> {
     let since = now() - i64::try_from(TAKE_BACK_WITHIN.as_millis()).unwrap_or_default();
-    let taken = app.database.take_back_diagnosis(id, &diagnosis, &visit.staff.name, since).await?;
+    let taken = app.database.take_back_diagnosis(id, &diagnosis, visit.staff.id, since).await?;
     let stale =
         "This diagnosis cannot be taken back: it was added some time ago, or somebody has changed it. Resolve it.";
     Ok(changed(&app, &visit, id, taken, stale).await.unwrap_or_else(|| done(&headers, id, "taken-back", "1")))
@@ -363,15 +363,16 @@ pub(crate) async fn keep_draft(
     find(&app, id).await?;
     let (text, staff) = (lines(sent.text("text")), visit.staff.id);
     check_note(&text)?;
-    if text.is_empty() {
-        app.database.remove_draft(staff, id).await?;
-        return Ok(StatusCode::NO_CONTENT);
-    }
     let note = match sent.text("id") {
         note if is_id(note) => note.to_owned(),
         _ => app.database.draft(staff, id).await?.map_or_else(new_id, |draft| draft.id),
     };
-    app.database.keep_draft(staff, id, &Draft { id: note, text }).await?;
+    if text.is_empty() {
+        app.database.remove_draft(staff, id, &note).await?;
+    } else if !app.database.keep_draft(staff, id, &Draft { id: note, text }).await? {
+        let words = "Another note for this patient is half written, in another window. Save that one first.";
+        return Err(AppError::conflict(words));
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -398,12 +399,12 @@ async fn try_add_note(app: &App, visit: &Visit, patient: i64, sent: &Sent) -> Re
     if !is_id(sent.text("id")) {
         return Err(AppError::invalid("note", "The form is incomplete. Save the note again."));
     }
-    let added = app.database.add_note(patient, sent.text("id"), text.trim(), &visit.staff.name).await?;
+    let added = app.database.add_note(patient, sent.text("id"), text.trim(), &visit.staff).await?;
     if added == NoteAdded::AnotherBefore {
         let words = "Another note was saved from this form already. Save this one as a note of its own.";
         return Err(AppError::conflict(words));
     }
-    Ok(app.database.remove_draft(visit.staff.id, patient).await?)
+    Ok(app.database.remove_draft(visit.staff.id, patient, sent.text("id")).await?)
 }
 
 /// A form ends its lines otherwise than the page that it was typed in.

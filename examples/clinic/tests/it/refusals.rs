@@ -219,3 +219,26 @@ async fn a_document_is_never_a_script_or_a_page_of_this_site() {
         assert!(header("content-security-policy").contains("sandbox"));
     }
 }
+
+/// Of two windows on one chart: what one of them was told is kept is not lost by the other.
+#[tokio::test]
+async fn a_second_half_written_note_is_not_kept_in_place_of_the_first() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff102").await;
+    let (first, second) = ("a".repeat(32), "b".repeat(32));
+    let keep = async |id: &str, text: &str| {
+        let request = client.request(Method::PUT, "/patients/44/draft").header("x-csrf-token", client.csrf());
+        request.form(&[("id", id), ("text", text)]).send().await.unwrap()
+    };
+    let area = async || client.get("/patients/44").await.unwrap().text().await.unwrap();
+    assert_eq!(keep(&first, "Long and careful").await.status(), StatusCode::NO_CONTENT);
+    let refused = keep(&second, "Short").await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert!(refused.text().await.unwrap().contains("in another window"));
+    client.post("/patients/44/notes", &[("id", &*second), ("text", "Short")]).await.unwrap();
+    assert!(area().await.contains(">Long and careful</textarea>"));
+    client.post("/patients/44/notes", &[("id", &*first), ("text", "Long and careful")]).await.unwrap();
+    // One that was on its way when its note was saved is no draft any more.
+    assert_eq!(keep(&first, "Long and care").await.status(), StatusCode::NO_CONTENT);
+    assert!(!area().await.contains("Long and care</textarea>"));
+}

@@ -83,12 +83,10 @@ impl Both<'_> {
         let mut written = Written { outcomes, unseen: true, ..Written::default() };
         for group in groups(operations, &written.outcomes) {
             if let Err(error) = self.group(operations, group.clone(), &mut written).await {
-                if written.is_first(&group) {
+                if written.is_nothing() {
                     return Err(error);
                 }
-                for place in group.into_iter().filter(|place| written.outcomes[*place].is_none()).collect::<Vec<_>>() {
-                    written.outcomes[place] = Some(Outcome::Failed(again(&error)));
-                }
+                written.fail(group, &error);
             }
         }
         Ok(written)
@@ -170,8 +168,9 @@ impl Both<'_> {
             }
             written.outcomes[place] = Some(outcome);
         }
-        self.tell_again(operations, late, &mut told).await?;
-        self.tell(operations, told, written).await
+        self.tell_again(operations, late, &mut told, written).await;
+        self.tell(operations, told, written).await;
+        Ok(())
     }
 
     /// Sends what has a version to the elder generation, which knows what is too late. Gives those that go on.
@@ -207,7 +206,14 @@ impl Both<'_> {
             }
         }
         let ids = late.iter().map(|place| operations[*place].id().clone()).collect();
-        let found = present(&self.ground.client, &alias, ids, self.deadline).await?;
+        let found = match present(&self.ground.client, &alias, ids, self.deadline).await {
+            Ok(found) => found,
+            // What is late is in the index already, if it is; what it took beside that goes on.
+            Err(error) => {
+                written.fail(late.drain(..), &error);
+                Vec::new()
+            }
+        };
         for (place, found) in late.into_iter().zip(found) {
             // One that was sent before may be in this one only.
             let is_there = match &operations[place] {
@@ -223,14 +229,21 @@ impl Both<'_> {
 
     /// What the other one lacks of what came too late: this may be the second time that it is sent, and the first time only one
     /// of them has got it.
-    async fn tell_again(&self, operations: &[Operation], late: Vec<usize>, told: &mut Told) -> Result<()> {
-        let Some((beside, _)) = self.beside().filter(|_| !late.is_empty()) else { return Ok(()) };
+    async fn tell_again(&self, operations: &[Operation], late: Vec<usize>, told: &mut Told, written: &mut Written) {
+        let Some((beside, _)) = self.beside().filter(|_| !late.is_empty()) else { return };
         let ids: Vec<_> = late.iter().map(|place| operations[*place].id().clone()).collect();
         let alias = self.ground.alias.as_str();
-        let addresses = [&self.view.live, beside].map(|known| self.view.address(alias, known));
-        let client = &self.ground.client;
-        let decided = present(client, &addresses[0], ids.clone(), self.deadline).await?;
-        let known = present(client, &addresses[1], ids, self.deadline).await?;
+        let found = async |known: &Known| {
+            present(&self.ground.client, &self.view.address(alias, known), ids.clone(), self.deadline).await
+        };
+        let found = async { Ok((found(&self.view.live).await?, found(beside).await?)) };
+        let (decided, known) = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                late.iter().for_each(|place| written.outcomes[*place] = None);
+                return written.fail(late, &error);
+            }
+        };
         for (nth, place) in late.into_iter().enumerate() {
             let is_all_of_it = match &operations[place] {
                 Operation::Upsert(record) => decided[nth] == record.version(),
@@ -240,37 +253,41 @@ impl Both<'_> {
                 told.push(place, operations[place].clone(), true);
             }
         }
-        Ok(())
     }
 
     /// Tells the other one what is so now.
-    async fn tell(&self, operations: &[Operation], told: Told, written: &mut Written) -> Result<()> {
-        let Some((beside, state)) = self.beside().filter(|_| !told.places.is_empty()) else { return Ok(()) };
+    async fn tell(&self, operations: &[Operation], told: Told, written: &mut Written) {
+        let Some((beside, state)) = self.beside().filter(|_| !told.places.is_empty()) else { return };
+        let Told { places, operations: telling, unversioned } = told;
         if state.is_of_rows() {
-            let has_version = |nth: usize| !told.unversioned.contains(&told.places[nth]);
-            if !self.note(beside.number, &told.operations, has_version).await? {
-                told.places.iter().for_each(|place| written.is_gone(*place));
-                return Ok(());
+            let has_version = |nth: usize| !unversioned.contains(&places[nth]);
+            match self.note(beside.number, &telling, has_version).await {
+                Ok(true) => {}
+                Ok(false) => return places.iter().for_each(|place| written.is_gone(*place)),
+                Err(error) => return self.not_told(&places, &error, written),
             }
         }
-        let sent = self.by(beside, told.operations).await?;
+        let sent = match self.by(beside, telling).await {
+            Ok(sent) => sent,
+            Err(error) => return self.not_told(&places, &error, written),
+        };
         let alias = super::set::told(self.ground.alias.as_str(), beside.number);
         let to = To { client: &self.ground.client, alias: &alias, rule: Rule::Exact };
         let mut run = Run::new(to, &sent, self.is_long, self.deadline);
         let done = run.finish(Refresh::None).await;
         let Run { outcomes, gone, .. } = run;
         if let Err(error) = done {
-            return self.not_told(&told.places, &error, written);
+            return self.not_told(&places, &error, written);
         }
         for (nth, outcome) in outcomes.into_iter().enumerate() {
-            let place = told.places[nth];
+            let place = places[nth];
             if gone.contains(&nth) {
                 written.is_gone(place);
                 continue;
             }
             match outcome {
-                Some(Outcome::Failed(error)) => self.not_told(&[place], &error, written)?,
-                Some(Outcome::Stale) if told.unversioned.contains(&place) => {
+                Some(Outcome::Failed(error)) => self.not_told(&[place], &error, written),
+                Some(Outcome::Stale) if unversioned.contains(&place) => {
                     let repaired = self.repair(&operations[place], beside).await;
                     written.outcomes[place] = match repaired {
                         Ok(Some(outcome)) => Some(outcome),
@@ -281,18 +298,16 @@ impl Both<'_> {
                 _ => {}
             }
         }
-        Ok(())
     }
 
-    fn not_told(&self, places: &[usize], error: &Error, written: &mut Written) -> Result<()> {
+    fn not_told(&self, places: &[usize], error: &Error, written: &mut Written) {
         if self.may_lack() {
             tracing::warn!(name: "search.generation_behind", error = %error, "a generation that is being filled was not written");
-            return Ok(());
+            return;
         }
         for place in places {
             written.outcomes[*place] = Some(Outcome::Failed(in_one(again(error))));
         }
-        Ok(())
     }
 }
 
@@ -321,10 +336,21 @@ impl Written {
         self.applied.extend(self.outcomes[place].take().map(|outcome| (place, outcome)));
     }
 
-    /// Whether nothing was written before these.
-    fn is_first(&self, places: &[usize]) -> bool {
-        let before = places.first().copied().unwrap_or_default();
-        self.outcomes[..before].iter().all(|outcome| !matches!(outcome, Some(outcome) if is_applied(outcome)))
+    /// Whether no generation has taken any of it.
+    fn is_nothing(&self) -> bool {
+        let is_none = |outcome: &Outcome| !is_applied(outcome) && !is_in_doubt(outcome);
+        self.accepted.is_empty() && self.applied.is_empty() && self.outcomes.iter().flatten().all(is_none)
+    }
+
+    /// Says of those of which nothing is known yet that they failed: in doubt where the elder generation has them.
+    fn fail(&mut self, places: impl IntoIterator<Item = usize>, error: &Error) {
+        for place in places {
+            if self.outcomes[place].is_none() {
+                let cause = again(error);
+                let cause = if self.accepted.remove(&place).is_some() { in_one(cause) } else { cause };
+                self.outcomes[place] = Some(Outcome::Failed(cause));
+            }
+        }
     }
 }
 
@@ -361,6 +387,11 @@ fn groups(operations: &[Operation], known: &[Option<Outcome>]) -> Vec<Vec<usize>
 
 pub(crate) const fn is_applied(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::Stale | Outcome::Failed(_))
+}
+
+/// Whether a generation may have it.
+fn is_in_doubt(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(error) if error.kind() == ErrorKind::OutcomeUnknown)
 }
 
 /// One failure of several operations.

@@ -7,6 +7,7 @@ mod conformance;
 mod deletes;
 mod failover;
 mod faults;
+mod halves;
 mod https;
 mod network;
 mod numbers;
