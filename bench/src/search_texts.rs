@@ -52,8 +52,9 @@ async fn ours(rows: &[Diagnosis], segments: usize) -> Outcome<TantivyIndex> {
 fn kinds(raw: &Raw) -> Vec<(&'static str, Query, Peer)> {
     let term = |word: &str| Term::from_field_text(raw.title, word);
     let of = |word: &str| -> Peer { Box::new(TermQuery::new(term(word), IndexRecordOption::WithFreqs)) };
-    let all =
-        |occur, words: [&str; 2]| -> Peer { Box::new(BooleanQuery::new(words.map(|word| (occur, of(word))).to_vec())) };
+    let all = |occur, words: [&str; 2]| -> Peer {
+        Box::new(BooleanQuery::new(Vec::from(words.map(|word| (occur, of(word))))))
+    };
     let phrase = |words: [&str; 2], slop| -> Peer {
         let mut phrase = PhraseQuery::new(words.map(term).to_vec());
         phrase.set_slop(slop);

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use statehouse_core::ErrorKind;
 use statehouse_search::{
-    BeginOptions, DocumentId, GenerationOptions, OpenSearchIndex, Operation, Outcome, Reindex, SearchIndex,
-    SearchIndexExt as _,
+    BeginOptions, DocumentId, GenerationOptions, OpenSearchIndex, Operation, Outcome, SearchIndex, SearchIndexExt as _,
 };
 
 use super::stub::{Received, Stub};
