@@ -8,6 +8,7 @@ mod held;
 mod measured;
 mod pointed;
 mod queued;
+mod tenants;
 mod worn;
 
 use std::io::Read;
