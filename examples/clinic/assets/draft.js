@@ -13,10 +13,13 @@ export function startDraft(form) {
   let sent = Promise.resolve();
   let kept = text.value;
   let isClosing = false;
+  // Other windows may show the same draft: the server keeps this one's only in place of what this one has seen.
+  form.elements.page.value = newId();
 
   async function keep() {
     const value = text.value;
-    const fields = { id: form.elements.id.value, text: value };
+    const { id, page, seen } = form.elements;
+    const fields = { id: id.value, page: page.value, seen: seen.value, text: value };
     const answer = await send(form.dataset.draft, { method: "PUT", fields });
     // Somebody on the way, such as the log-in page of a network, may answer with a page of its own.
     if (answer.status === 204) {
@@ -25,8 +28,17 @@ export function startDraft(form) {
     } else if (answer.ok || TRY_AGAIN.includes(answer.status) || answer.status >= 500) {
       status.textContent = `Draft not kept yet, trying again: ${answer.body.error ?? UNREACHABLE}`;
       later(AGAIN);
-    } else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
+    } else if (answer.body.code === "saved" && !isClosing) keepAnother();
+    else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
     else status.textContent = `Draft not kept: ${answer.body.error}`;
+  }
+
+  // Another note was saved from this form, perhaps by a request whose answer was lost: this one is a note of its own, of which
+  // nothing is kept yet.
+  function keepAnother() {
+    form.elements.id.value = newId();
+    kept = "";
+    later(0);
   }
 
   // One after another: an older draft must not arrive after a newer one.
@@ -43,11 +55,10 @@ export function startDraft(form) {
     if (text.value !== kept) event.preventDefault();
   };
   addEventListener("beforeunload", ask);
-  // Another note was saved from this form, perhaps by a request whose answer was lost: this one is a note of its own.
   form.addEventListener("refused", ({ detail }) => {
-    if (detail.status === 409) form.elements.id.value = newId();
     isClosing = false;
-    if (text.value !== kept) later(PAUSE);
+    if (detail.status === 409) keepAnother();
+    else if (text.value !== kept) later(PAUSE);
   });
   form.addEventListener("saved", () => removeEventListener("beforeunload", ask));
   return () => {

@@ -205,13 +205,21 @@ impl Database {
         if done.rows_affected() == 1 {
             return Ok(NoteAdded::New);
         }
-        let before: Option<(i64, String, Option<i64>)> = ask!(
+        let same = self.same_note(patient, id, text, by).await?;
+        Ok(if same == Some(true) { NoteAdded::Before } else { NoteAdded::AnotherBefore })
+    }
+
+    /// Whether the note of this id is this one; none if there is none. What was written before people had numbers, or by a replica of the
+    /// release before, is compared by name.
+    pub(super) async fn same_note(&self, patient: i64, id: &str, text: &str, by: &Staff) -> sqlx::Result<Option<bool>> {
+        let before: Option<(i64, String, Option<i64>, String)> = ask!(
             self,
-            sqlx::query_as("SELECT patient, text, written_by_id FROM notes WHERE id = $1").bind(id),
+            sqlx::query_as("SELECT patient, text, written_by_id, written_by FROM notes WHERE id = $1").bind(id),
             fetch_optional
         )?;
-        let same = before.is_some_and(|before| before == (patient, text.to_owned(), Some(by.id)));
-        Ok(if same { NoteAdded::Before } else { NoteAdded::AnotherBefore })
+        Ok(before.map(|(of, saved, by_id, name)| {
+            (of, saved.as_str()) == (patient, text) && by_id.map_or(name == by.name, |by_id| by_id == by.id)
+        }))
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use charts::{Diagnosis, Note, NoteAdded, Patient};
 pub(crate) use documents::Document;
-pub(crate) use drafts::Draft;
+pub(crate) use drafts::{Draft, DraftKept, Window};
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _};
 pub(crate) use staff::{Role, Staff};

@@ -146,27 +146,86 @@ async fn what_was_added_can_be_taken_back_and_what_was_resolved_reopened() {
 async fn a_draft_is_one_for_each_person_and_patient_and_as_many_as_there_are_patients() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
+    let (ada, none) = (person(1), Window::default());
     for patient in 1..=40 {
-        let draft = Draft { id: format!("d{patient}"), text: "é".repeat(16 << 10) };
-        assert!(database.keep_draft(1, patient, &draft).await.unwrap());
+        let draft = (&*format!("d{patient}"), &*"é".repeat(16 << 10));
+        assert_eq!(database.keep_draft(&ada, patient, draft, none).await.unwrap(), DraftKept::Kept);
     }
-    assert!(database.keep_draft(2, 1, &Draft { id: "other".into(), text: "hers".into() }).await.unwrap());
+    assert_eq!(database.keep_draft(&person(2), 1, ("other", "hers"), none).await.unwrap(), DraftKept::Kept);
     assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
     assert_eq!(database.draft(2, 1).await.unwrap().unwrap().text, "hers");
     // Of another window: what is half written is not lost for it.
-    assert!(!database.keep_draft(1, 1, &Draft { id: "second".into(), text: "x".into() }).await.unwrap());
-    database.remove_draft(1, 1, "second").await.unwrap();
+    assert_eq!(database.keep_draft(&ada, 1, ("second", "x"), none).await.unwrap(), DraftKept::Elsewhere);
+    assert!(database.remove_draft(1, 1, "second", none).await.unwrap());
     assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
-    database.remove_draft(1, 1, "d1").await.unwrap();
+    assert!(database.remove_draft(1, 1, "d1", none).await.unwrap());
     assert!(database.draft(1, 1).await.unwrap().is_none());
-    assert!(database.keep_draft(1, 1, &Draft { id: "second".into(), text: "x".into() }).await.unwrap());
-    // One that comes behind its note is none, and in nobody's way.
-    database.add_note(1, "second", "x", &person(1)).await.unwrap();
+    assert_eq!(database.keep_draft(&ada, 1, ("second", "x"), none).await.unwrap(), DraftKept::Kept);
+    // One whose note is there is none, and in nobody's way.
+    database.add_note(1, "second", "x", &ada).await.unwrap();
     assert!(database.draft(1, 1).await.unwrap().is_none());
-    assert!(database.keep_draft(1, 1, &Draft { id: "third".into(), text: "y".into() }).await.unwrap());
+    assert_eq!(database.keep_draft(&ada, 1, ("third", "y"), none).await.unwrap(), DraftKept::Kept);
     assert_eq!(database.draft(1, 1).await.unwrap().unwrap().text, "y");
     assert_eq!(database.sweep_drafts(0).await.unwrap(), 0);
     assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 41);
+}
+
+#[tokio::test]
+async fn a_draft_under_the_id_of_another_note_is_refused() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let (ada, window) = (person(1), Window { page: "p", seen: "" });
+    database.add_note(1, "n", "Sleeps well.", &ada).await.unwrap();
+    for patient in [1, 2] {
+        let kept = database.keep_draft(&ada, patient, ("n", "Sleeps badly."), window).await.unwrap();
+        assert_eq!(kept, DraftKept::AnotherSaved);
+    }
+    let kept = database.keep_draft(&person(2), 1, ("n", "Sleeps well."), window).await.unwrap();
+    assert_eq!(kept, DraftKept::AnotherSaved, "another person's");
+    let kept = database.keep_draft(&ada, 1, ("n", "Sleeps well.\n"), window).await.unwrap();
+    assert_eq!(kept, DraftKept::Saved, "it came late");
+    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 0, "nothing is hidden");
+}
+
+#[tokio::test]
+async fn a_window_writes_over_its_own_draft_and_over_what_it_was_opened_with_alone() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let ada = person(1);
+    let keep = async |text: &str, window| database.keep_draft(&ada, 1, ("d", text), window).await.unwrap();
+    let kept = async || database.draft(1, 1).await.unwrap().unwrap();
+    assert_eq!(keep("Sleeps", Window { page: "a", seen: "" }).await, DraftKept::Kept);
+    let seen = kept().await.mark;
+    let (second, third) = (Window { page: "b", seen: &seen }, Window { page: "c", seen: &seen });
+    assert_eq!(keep("Sleeps well", second).await, DraftKept::Kept, "it has seen it");
+    for (text, window) in [("Sleeps badly", third), ("Slept", Window { page: "a", seen: "" })] {
+        assert_eq!(keep(text, window).await, DraftKept::Elsewhere);
+        assert!(!database.remove_draft(1, 1, "d", window).await.unwrap(), "nor is it removed");
+    }
+    assert_eq!(keep("Sleeps well, eats", second).await, DraftKept::Kept, "its own");
+    // A note that the other window saves under the same id takes nothing away.
+    database.add_note(1, "d", "Sleeps badly", &ada).await.unwrap();
+    database.settle_draft(1, 1, "d", Some(third)).await.unwrap();
+    let left = kept().await;
+    assert_eq!(left.text, "Sleeps well, eats");
+    assert_ne!(left.id, "d", "it can be saved");
+    assert_eq!(keep("Sleeps well, eats", second).await, DraftKept::AnotherSaved);
+    let moved = database.keep_draft(&ada, 1, ("e", "Sleeps well, eats."), second).await.unwrap();
+    assert_eq!(moved, DraftKept::Kept, "as a note of its own");
+    database.add_note(1, "e", "Sleeps well, eats.", &ada).await.unwrap();
+    database.settle_draft(1, 1, "e", Some(second)).await.unwrap();
+    assert!(database.draft(1, 1).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_note_of_the_release_before_that_is_sent_again_is_compared_by_name() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    database.add_note(1, "n", "Sleeps well.", &person(1)).await.unwrap();
+    sqlx::query("UPDATE notes SET written_by_id = NULL").execute(&database.pool).await.unwrap();
+    assert_eq!(database.add_note(1, "n", "Sleeps well.", &person(1)).await.unwrap(), NoteAdded::Before);
+    let grace = Staff { name: "Grace".into(), ..person(1) };
+    assert_eq!(database.add_note(1, "n", "Sleeps well.", &grace).await.unwrap(), NoteAdded::AnotherBefore);
 }
 
 #[tokio::test]
