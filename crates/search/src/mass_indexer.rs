@@ -2,14 +2,17 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::future::ready;
+use std::future::{poll_fn, ready};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
-use statehouse_core::{Error, ErrorKind, Result, Retry};
-use tokio::task::JoinSet;
+use statehouse_core::{AsFence, Error, ErrorKind, Fence, Result, Retry};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use crate::outcome::is_its_own;
 use crate::reindex::pace;
 use crate::work::panicked;
 use crate::{
@@ -60,6 +63,7 @@ pub struct MassIndexer {
     save_every: u64,
     allowed: u64,
     per_second: Option<u64>,
+    fence: Option<Fence>,
     progress: Mutex<Box<dyn FnMut(&MassIndexed) + Send>>,
 }
 
@@ -95,6 +99,7 @@ impl MassIndexer {
             save_every: 10_000,
             allowed: 0,
             per_second: None,
+            fence: None,
             progress: Mutex::new(Box::new(|_| {})),
         }
     }
@@ -105,8 +110,8 @@ impl MassIndexer {
         self
     }
 
-    /// Has so many batches on their way at a time: 4 unless set. What they hold is in memory. An embedded index takes one after the
-    /// other.
+    /// Has so many batches on their way at a time: 4 unless set. These are in memory, and two more: the next one, and the one that is
+    /// read behind it. An embedded index takes one after the other.
     pub fn in_flight(mut self, batches: usize) -> Self {
         self.in_flight = batches.max(1);
         self
@@ -120,7 +125,8 @@ impl MassIndexer {
     }
 
     /// Goes on though so many rows cannot be indexed, such as one with a value that its field does not hold: none unless set.
-    /// What the server has no room or no time for is no such row, and ends it.
+    /// Which those are is said of the row alone. What the server has no room or no time for is no such row, nor is one of a request
+    /// that is refused as a whole: that ends it.
     pub fn allow_failures(mut self, rows: u64) -> Self {
         self.allowed = rows;
         self
@@ -132,13 +138,21 @@ impl MassIndexer {
         self
     }
 
+    /// Writes only as long as nobody else has acquired the lock since, or has taken over the run: else it ends, refused as
+    /// [`Fenced`](ErrorKind::Fenced). The lock should [guard](statehouse_core::Guarded) the index; if it does not, this is refused
+    /// once its next holder has written something.
+    pub fn fenced(mut self, guard: &impl AsFence) -> Self {
+        self.fence = Some(guard.as_fence().clone());
+        self
+    }
+
     /// Is told how far it is, after each batch.
     pub fn on_progress(mut self, told: impl FnMut(&MassIndexed) + Send + 'static) -> Self {
         self.progress = Mutex::new(Box::new(told));
         self
     }
 
-    /// Writes all rows. They are seen by searches when it is done.
+    /// Writes all rows. They are seen by searches when it is done. What is on its way when it fails has ended when it returns.
     ///
     /// # Errors
     /// Those of the rows, and of [`bulk_with`](SearchIndex::bulk_with). What the first row cannot be, naming it, if more of
@@ -160,33 +174,49 @@ impl MassIndexer {
     where
         S: Future<Output = Result<()>> + Send,
     {
-        let (start, mut flights, mut taken, mut unsaved) = (Instant::now(), Flights::default(), 0, 0);
+        let mut flights = Flights::default();
+        let done = self.fly(&mut rows, &mut save, &mut flights).await;
+        // Who is told that it has failed may begin anew at once: nothing of this one comes behind that.
+        while flights.under_way.join_next().await.is_some() {}
+        done.map(|()| flights.done)
+    }
+
+    async fn fly<S>(
+        &mut self,
+        rows: &mut impl Rows,
+        save: &mut (impl FnMut(MassIndexed) -> S + Send),
+        flights: &mut Flights,
+    ) -> Result<()>
+    where
+        S: Future<Output = Result<()>> + Send,
+    {
+        let (start, mut taken, mut unsaved) = (Instant::now(), 0, 0);
         let mut next = rows.next(self.batch).await?;
         while !next.is_empty() {
-            let batch = std::mem::replace(&mut next, rows.next(self.batch).await?);
+            let behind = flights.beside(rows.next(self.batch), self).await??;
+            let batch = std::mem::replace(&mut next, behind);
             (taken, unsaved) = (taken + batch.len() as u64, unsaved + batch.len() as u64);
             let saves = next.is_empty() || unsaved >= self.save_every;
             let most = if saves || flights.have_one_of(&batch) { 0 } else { self.in_flight - 1 };
-            flights.land(most, &mut self).await?;
+            flights.land(most, self).await?;
             let last = batch.last().map(|row| row.id().clone());
             // What is waited for makes durable what was queued before it.
             let durability = if saves { Durability::Committed } else { Durability::Queued };
-            flights.start(&self.index, batch, durability);
+            flights.start(self, batch, durability);
             if saves {
-                flights.land(0, &mut self).await?;
+                flights.land(0, self).await?;
                 (flights.done.last, unsaved) = (last, 0);
                 save(flights.done.clone()).await?;
             }
-            pace(self.per_second, start, taken).await;
+            flights.beside(pace(self.per_second, start, taken), self).await?;
         }
-        self.index.refresh().await?;
-        Ok(flights.done)
+        self.index.refresh().await
     }
 }
 
 impl fmt::Debug for MassIndexer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, batch, in_flight, save_every, allowed, per_second, progress: _ } = self;
+        let Self { index, batch, in_flight, save_every, allowed, per_second, fence, progress: _ } = self;
         f.debug_struct("MassIndexer")
             .field("index", index)
             .field("batch", batch)
@@ -194,14 +224,18 @@ impl fmt::Debug for MassIndexer {
             .field("save_every", save_every)
             .field("allowed", allowed)
             .field("per_second", per_second)
+            .field("fence", fence)
             .finish_non_exhaustive()
     }
 }
 
+/// A batch, and what became of it.
+type Landed = (Vec<DocumentId>, Result<BulkReport>);
+
 /// What is on its way, and what became of what was.
 #[derive(Default)]
 struct Flights {
-    under_way: JoinSet<(Vec<DocumentId>, Result<BulkReport>)>,
+    under_way: JoinSet<Landed>,
     ids: HashSet<DocumentId>,
     done: MassIndexed,
 }
@@ -212,10 +246,11 @@ impl Flights {
         batch.iter().any(|row| self.ids.contains(row.id()))
     }
 
-    fn start(&mut self, index: &Arc<dyn SearchIndex>, batch: Vec<Record>, durability: Durability) {
+    fn start(&mut self, of: &MassIndexer, batch: Vec<Record>, durability: Durability) {
         let ids: Vec<_> = batch.iter().map(|row| row.id().clone()).collect();
         self.ids.extend(ids.iter().cloned());
-        let (index, options) = (Arc::clone(index), BulkOptions::default().with_durability(durability));
+        let options = BulkOptions { durability, fence: of.fence.clone(), ..BulkOptions::default() };
+        let index = Arc::clone(&of.index);
         let write = async move {
             let report = index.bulk_with(batch.into_iter().map(Operation::Upsert).collect(), options).await;
             (ids, report)
@@ -227,20 +262,36 @@ impl Flights {
     async fn land(&mut self, most: usize, told: &mut MassIndexer) -> Result<()> {
         while self.under_way.len() > most {
             let Some(landed) = self.under_way.join_next().await else { break };
-            let (ids, report) =
-                landed.map_err(
-                    |failed| if failed.is_panic() { panicked() } else { Error::abandoned().with_source(failed) },
-                )?;
-            for id in &ids {
-                self.ids.remove(id);
-            }
-            self.count(ids, report?)?;
-            told.progress.get_mut().unwrap_or_else(PoisonError::into_inner)(&self.done);
-            if self.done.failed > told.allowed {
-                return Err(self.too_many(told.allowed));
-            }
+            self.landed(landed, told)?;
         }
         Ok(())
+    }
+
+    /// Waits for something else, and tells of what lands meanwhile.
+    async fn beside<T>(&mut self, other: impl Future<Output = T>, told: &mut MassIndexer) -> Result<T> {
+        let mut other = pin!(other);
+        loop {
+            let first = poll_fn(|context| match self.under_way.poll_join_next(context) {
+                Poll::Ready(Some(landed)) => Poll::Ready(Err(landed)),
+                _ => other.as_mut().poll(context).map(Ok),
+            });
+            match first.await {
+                Ok(done) => return Ok(done),
+                Err(landed) => self.landed(landed, told)?,
+            }
+        }
+    }
+
+    fn landed(&mut self, landed: Result<Landed, JoinError>, told: &mut MassIndexer) -> Result<()> {
+        let lost =
+            |failed: JoinError| if failed.is_panic() { panicked() } else { Error::abandoned().with_source(failed) };
+        let (ids, report) = landed.map_err(lost)?;
+        for id in &ids {
+            self.ids.remove(id);
+        }
+        self.count(ids, report?)?;
+        told.progress.get_mut().unwrap_or_else(PoisonError::into_inner)(&self.done);
+        if self.done.failed > told.allowed { Err(self.too_many(told.allowed)) } else { Ok(()) }
     }
 
     fn count(&mut self, ids: Vec<DocumentId>, report: BulkReport) -> Result<()> {
@@ -271,7 +322,9 @@ impl Flights {
     }
 }
 
-/// Whether the same row fails whenever it comes.
+/// Whether the same row fails whenever it comes, whatever comes with it.
 fn is_of_the_row(error: &Error) -> bool {
-    error.retry() == Retry::Never && matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge)
+    is_its_own(error)
+        && error.retry() == Retry::Never
+        && matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::TooLarge)
 }

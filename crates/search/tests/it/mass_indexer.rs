@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use statehouse_core::layer::Layer;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::{Error, ErrorKind, Fence, Key, RaiseOptions, Result, Version};
 use statehouse_search::{
-    DocumentId, Field, LayeredIndex, MassIndexed, MassIndexer, Query, Record, Schema, SearchIndex, SearchIndexExt as _,
+    DocumentId, Field, LayeredIndex, MassIndexed, MassIndexer, Query, Record, Rows, Schema, SearchIndex,
+    SearchIndexExt as _,
 };
+use tokio::sync::Semaphore;
 
 fn schema() -> Schema {
     Schema::builder().field(Field::text("title")).field(Field::u64("size").sortable()).build().unwrap()
@@ -100,7 +103,7 @@ async fn one_row_too_many_that_cannot_be_indexed_ends_it() {
 #[derive(Debug, Default)]
 struct Watched {
     calls: AtomicUsize,
-    now: AtomicUsize,
+    now: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     /// This one takes long.
     slow: Option<usize>,
@@ -188,6 +191,72 @@ async fn who_saves_may_end_it() {
         };
         assert_eq!(indexer.run_saving((0..1_000).map(row), save).await.unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(left, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_on_its_way_once_it_has_failed() {
+    everywhere(async |index| {
+        let watched = Watched { slow: Some(2), broken: Some(3), ..Watched::default() };
+        let now = Arc::clone(&watched.now);
+        let faulty = Arc::new(LayeredIndex::new(Arc::clone(&index), watched));
+        let indexer = MassIndexer::new(faulty).batch(10).in_flight(4);
+        assert_eq!(indexer.run((0..200).map(row)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(now.load(Ordering::SeqCst), 0, "what was slow has ended");
+    })
+    .await;
+}
+
+/// Rows of which the next ones come once it is told what became of the first.
+struct Waiting {
+    next: u64,
+    told: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Rows for Waiting {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
+        let first = self.next;
+        self.next += limit as u64;
+        if first == 2 * limit as u64 {
+            let told = tokio::time::timeout(Duration::from_secs(20), self.told.acquire()).await;
+            told.expect("progress").expect("open").forget();
+        }
+        Ok(if first > 3 * limit as u64 { Vec::new() } else { (first..self.next).map(row).collect() })
+    }
+}
+
+#[tokio::test]
+async fn how_far_it_is_is_told_while_rows_are_waited_for() {
+    everywhere(async |index| {
+        let told = Arc::new(Semaphore::new(0));
+        let rows = Waiting { next: 0, told: Arc::clone(&told) };
+        let indexer = MassIndexer::new(index).batch(10).in_flight(4).on_progress(move |_| told.add_permits(1));
+        assert_eq!(indexer.run(rows).await.unwrap().written, 40);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_lost_the_lock_fills_nothing_any_more() {
+    everywhere(async |index| {
+        let holder = |number| Fence::new(Key::new("lock/filling").unwrap(), Version::new(number));
+        index.raise_with(&holder(5), RaiseOptions::default()).await.unwrap();
+        let indexer = MassIndexer::new(Arc::clone(&index)).batch(10).save_every(50).fenced(&holder(5));
+        let save = |done: MassIndexed| {
+            let index = Arc::clone(&index);
+            async move {
+                match done.rows {
+                    100 => index.raise_with(&holder(9), RaiseOptions::default()).await,
+                    _ => Ok(()),
+                }
+            }
+        };
+        let error = indexer.run_saving((0..1_000).map(row), save).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+        index.refresh().await.unwrap();
+        assert_eq!(index.count(&Query::all().into()).await.unwrap(), 100);
     })
     .await;
 }

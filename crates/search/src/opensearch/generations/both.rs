@@ -19,6 +19,7 @@ use super::super::versions::present;
 use super::ground::Ground;
 use super::set::{Beside, told};
 use super::view::View;
+use crate::outcome::of_all;
 use crate::work::{Stop, away};
 use crate::{DocumentId, Operation, Outcome, Refresh};
 
@@ -222,6 +223,9 @@ impl Both<'_> {
             };
             if !is_there {
                 written.outcomes[place] = Some(Outcome::Stale);
+            } else if let Some(version) = operations[place].version() {
+                // What the live one says of it is not all that there is to say.
+                written.accepted.insert(place, had(&operations[place], version));
             }
         }
         Ok(places.into_iter().filter(|place| written.outcomes[*place].is_none()).collect())
@@ -306,7 +310,7 @@ impl Both<'_> {
             return;
         }
         for place in places {
-            written.outcomes[*place] = Some(Outcome::Failed(in_one(again(error))));
+            written.outcomes[*place] = Some(Outcome::Failed(in_one(of_all(error))));
         }
     }
 }
@@ -346,7 +350,7 @@ impl Written {
     fn fail(&mut self, places: impl IntoIterator<Item = usize>, error: &Error) {
         for place in places {
             if self.outcomes[place].is_none() {
-                let cause = again(error);
+                let cause = of_all(error);
                 let cause = if self.accepted.remove(&place).is_some() { in_one(cause) } else { cause };
                 self.outcomes[place] = Some(Outcome::Failed(cause));
             }
@@ -365,6 +369,14 @@ fn now(operation: &Operation, outcome: &Outcome, absent: Option<u64>) -> Operati
         }
         (Operation::Delete { id, version }, _) => Operation::Delete { id: id.clone(), version: version.or(absent) },
         (operation, _) => operation.clone(),
+    }
+}
+
+/// What became of an operation that a generation had taken in before.
+const fn had(operation: &Operation, version: u64) -> Outcome {
+    match operation {
+        Operation::Upsert(_) => Outcome::Updated { version },
+        Operation::Delete { .. } => Outcome::Deleted { version },
     }
 }
 
@@ -392,11 +404,6 @@ pub(crate) const fn is_applied(outcome: &Outcome) -> bool {
 /// Whether a generation may have it.
 fn is_in_doubt(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(error) if error.kind() == ErrorKind::OutcomeUnknown)
-}
-
-/// One failure of several operations.
-pub(crate) fn again(error: &Error) -> Error {
-    Error::new(error.kind(), error.message().to_owned()).with_backend(BACKEND).with_retry(error.retry())
 }
 
 pub(super) fn in_one(cause: Error) -> Error {

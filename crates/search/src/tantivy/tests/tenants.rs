@@ -9,11 +9,9 @@ struct Tenanted(Arc<TenantIndex>);
 
 impl Tenanted {
     async fn open(schema: Schema) -> Self {
-        let fields = schema.fields().iter().cloned().chain([Field::keyword("whose").not_stored()]);
-        let builder = fields.fold(Schema::builder(), crate::SchemaBuilder::field);
-        let analyzers = schema.analyzers().filter(|(name, _)| *name != "standard");
-        let builder = analyzers.fold(builder, |builder, (name, analyzer)| builder.analyzer(name, analyzer.clone()));
-        let all: Arc<dyn SearchIndex> = Arc::new(TantivyConfig::memory().open(builder.build().unwrap()).await.unwrap());
+        let whose = Schema::builder().field(Field::keyword("whose").not_stored()).build().unwrap();
+        let schema = schema.extended_by(&whose);
+        let all: Arc<dyn SearchIndex> = Arc::new(TantivyConfig::memory().open(schema).await.unwrap());
         let other = TenantIndex::new(Arc::clone(&all), "whose", "other").unwrap();
         let rows = ["a", "b", "c", "d", "1", "2", "3"].map(|id| Operation::Upsert(Record::new(id).unwrap()));
         other.bulk(rows.to_vec()).await.unwrap().check().unwrap();

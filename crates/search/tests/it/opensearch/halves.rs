@@ -121,6 +121,10 @@ async fn what_the_elder_generation_took_and_the_live_one_did_not_is_in_doubt() {
     let outcomes = scene.write(&["@Write"], vec![of(&scene.behind, "new", 3)]).await;
     assert_eq!(scene.versions("new").await, [Some(3), None]);
     assert_eq!(kinds(&outcomes), [Err(ErrorKind::OutcomeUnknown)]);
+    // It is so whenever the live one refuses it, though the elder one takes it for late by now.
+    let outcomes = scene.write(&["@Write"], vec![of(&scene.behind, "new", 3)]).await;
+    assert_eq!(scene.versions("new").await, [Some(3), None]);
+    assert_eq!(kinds(&outcomes), [Err(ErrorKind::OutcomeUnknown)]);
     // Sent again it is in both.
     let outcomes = scene.write(&[], vec![of(&scene.behind, "new", 3)]).await;
     assert!(outcomes.iter().all(|outcome| !matches!(outcome, Outcome::Failed(_))), "{outcomes:?}");

@@ -15,6 +15,7 @@ mod opening;
 mod operator;
 mod proxy;
 mod reading;
+mod refused;
 mod reindex;
 mod stub;
 mod stubbed;
