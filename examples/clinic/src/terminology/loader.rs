@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use statehouse::coord::{Revision, Run, RunOnce, RunPhase};
 use statehouse::search::{MassIndexed, MassIndexer, Query, capability, rows_of};
-use statehouse::{ErrorKind, Result};
+use statehouse::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::progress::Progress;
@@ -94,13 +95,15 @@ async fn load_this_time(app: &Arc<App>, run: Run) -> Result<()> {
     loaded
 }
 
-/// For those who ask this replica: how far whoever loads is.
+/// For those who ask this replica: how far whoever loads is. A successor begins behind what was saved last, which is no step back.
 async fn show(app: &App, run: RunOnce) -> Infallible {
+    let mut most = 0;
     loop {
         if let Ok(Some(status)) = run.status().await
             && status.phase == RunPhase::Running
         {
-            app.concepts.loading().progress(status.done, status.total);
+            most = status.done.max(most);
+            app.concepts.loading().progress(most, status.total);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -114,11 +117,19 @@ async fn load_all(app: &Arc<App>, run: Option<Run>) -> Result<()> {
         tracing::info!(attempt = run.attempt(), before, "going on with the terminology where another replica stopped");
     }
     let rows = edition.concepts().skip(usize::try_from(before).unwrap_or(usize::MAX));
-    let (told, mut progress) = (Arc::clone(app), Progress::new(edition.len()));
-    let indexer = MassIndexer::new(Arc::clone(app.concepts.index().index())).save_every(SAVE_EVERY);
+    let (alone, mut progress) = (run.is_none().then(|| Arc::clone(app)), Progress::new(edition.len()));
+    let (sender, receiver) = watch::channel(before);
+    let mut indexer = MassIndexer::new(Arc::clone(app.concepts.index().index())).save_every(SAVE_EVERY);
+    if let Some(run) = &run {
+        indexer = indexer.fenced(run);
+    }
     let indexer = indexer.on_progress(move |done| {
-        told.concepts.loading().progress(before + done.rows, told.concepts.edition().len());
-        progress.show(before + done.rows);
+        let loaded = before + done.rows;
+        sender.send_replace(loaded);
+        if let Some(app) = &alone {
+            app.concepts.loading().progress(loaded, app.concepts.edition().len());
+        }
+        progress.show(loaded);
     });
     let save = |done: MassIndexed| {
         let (run, loaded) = (run.as_ref(), before + done.rows);
@@ -129,7 +140,23 @@ async fn load_all(app: &Arc<App>, run: Option<Run>) -> Result<()> {
             }
         }
     };
-    indexer.run_saving(rows_of(rows), save).await.map(drop)
+    tokio::select! {
+        loaded = indexer.run_saving(rows_of(rows), save) => loaded.map(drop),
+        taken_over = tell(run.as_ref(), receiver, edition.len()) => Err(taken_over),
+    }
+}
+
+/// Says to all replicas how far it is, until another one has taken over.
+async fn tell(run: Option<&Run>, mut loaded: watch::Receiver<u64>, total: u64) -> Error {
+    while let Some(run) = run
+        && loaded.changed().await.is_ok()
+    {
+        let loaded = *loaded.borrow_and_update();
+        if let Err(error) = run.progress(loaded, total).await {
+            return error;
+        }
+    }
+    std::future::pending().await
 }
 
 /// How many concepts an attempt before has loaded for good.
