@@ -186,7 +186,6 @@ mod stats;
 mod suggest;
 #[cfg(feature = "tantivy")]
 mod tantivy;
-mod tenant;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod translate;
 mod typed;
@@ -238,7 +237,6 @@ pub use stats::Stats;
 pub use suggest::{Correction, Suggest, SuggestMode, Suggestion, Suggestions};
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
-pub use tenant::TenantIndex;
 pub use typed::{
     CollapseField, Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search,
     TextField, Unversioned, ValueField, ValueRanges, Write,

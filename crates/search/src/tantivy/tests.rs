@@ -8,7 +8,6 @@ mod held;
 mod measured;
 mod pointed;
 mod queued;
-mod tenants;
 mod worn;
 
 use std::io::Read;
