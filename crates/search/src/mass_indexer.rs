@@ -64,8 +64,11 @@ pub struct MassIndexer {
     allowed: u64,
     per_second: Option<u64>,
     fence: Option<Fence>,
-    progress: Mutex<Box<dyn FnMut(&MassIndexed) + Send>>,
+    progress: Mutex<Told>,
 }
+
+/// Who is told how far it is.
+type Told = Box<dyn FnMut(&MassIndexed) + Send>;
 
 /// How many failures are kept with their reasons.
 const KEPT: usize = 100;
