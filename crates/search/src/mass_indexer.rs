@@ -45,6 +45,7 @@ use crate::{
 /// let done = MassIndexer::new(Arc::clone(&index))
 ///     .batch(500)
 ///     .in_flight(2)
+///     .save_every(1_000)
 ///     .per_second(50_000)
 ///     .allow_failures(10)
 ///     .on_progress(|done| println!("{} rows", done.rows))
