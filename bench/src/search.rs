@@ -3,12 +3,11 @@ use std::io::Read as _;
 use statehouse_core::Namespace;
 use statehouse_search::analysis::Analyzer;
 use statehouse_search::{
-    BulkOptions, DocumentId, Durability, Field, OpenSearchConfig, OpenSearchIndex, Operation, Query, Record, Schema,
-    SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, TantivyConfig,
+    BulkOptions, DocumentId, Durability, Field, OpenSearchConfig, OpenSearchIndex, Operation, Record, Schema,
+    SearchIndex, SearchIndexExt, TantivyConfig,
 };
 use statehouse_testkit::OpenSearchNode;
 use tantivy::collector::{Count, TopDocs};
-use tantivy::query::{BooleanQuery, Occur, TermQuery};
 use tantivy::schema::{IndexRecordOption, STORED, STRING, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use tantivy::{Index, IndexReader, IndexWriter, TantivyDocument, Term, doc};
@@ -17,18 +16,17 @@ use crate::harness::{Bar, Case, Harness};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-const QUERIES: u32 = 1_000;
 const CHUNK: usize = 2_000;
 
-struct Diagnosis {
-    code: String,
-    title: String,
-    chapter: String,
+pub(crate) struct Diagnosis {
+    pub(crate) code: String,
+    pub(crate) title: String,
+    pub(crate) chapter: String,
 }
 
 pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     let rows = diagnoses()?;
-    query(harness, &rows).await?;
+    crate::search_texts::run(harness, &rows).await?;
     crate::search_columns::run(harness).await?;
     crate::polls::run(harness).await?;
     index(harness, &rows).await?;
@@ -78,40 +76,27 @@ fn diagnoses() -> Outcome<Vec<Diagnosis>> {
     text.lines().map(|line| row(line).ok_or_else(|| "a broken row".into())).collect()
 }
 
-fn schema() -> Outcome<Schema> {
+pub(crate) fn schema() -> Outcome<Schema> {
     Ok(Schema::builder().field(Field::text("title")).field(Field::keyword("chapter")).build()?)
 }
 
-fn operation(row: &Diagnosis) -> Operation {
+pub(crate) fn operation(row: &Diagnosis) -> Operation {
     let record = Record::new(&row.code).expect("a code");
     Operation::Upsert(record.with("title", &*row.title).with("chapter", &*row.chapter))
 }
 
-/// Two words of a title each, so that all queries find something.
-fn texts(rows: &[Diagnosis]) -> Vec<String> {
-    (0..QUERIES as usize)
-        .map(|i| {
-            let title = &rows[i.wrapping_mul(7919) % rows.len()].title;
-            let words: Vec<_> = title.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3).collect();
-            let at = i % words.len().saturating_sub(1).max(1);
-            words.iter().skip(at).take(2).copied().collect::<Vec<_>>().join(" ")
-        })
-        .filter(|text| !text.is_empty())
-        .collect()
-}
-
-/// An index as one writes it by hand: the same fields, the same documents, one segment.
-struct Raw {
+/// An index as one writes it by hand: the same fields, the same documents.
+pub(crate) struct Raw {
     index: Index,
     reader: IndexReader,
     code: tantivy::schema::Field,
-    title: tantivy::schema::Field,
+    pub(crate) title: tantivy::schema::Field,
     chapter: tantivy::schema::Field,
 }
 
 impl Raw {
     /// With tantivy's own tokenizer, which has less to do than ours, or with a copy of ours for equal answers.
-    fn new(tokenizer: &str) -> Outcome<Self> {
+    pub(crate) fn new(tokenizer: &str) -> Outcome<Self> {
         let mut schema = tantivy::schema::Schema::builder();
         let code = schema.add_text_field("code", STRING | STORED);
         let words = TextFieldIndexing::default()
@@ -125,38 +110,35 @@ impl Raw {
         Ok(Self { index, reader, code, title, chapter })
     }
 
-    fn fill(&self, rows: &[Diagnosis]) -> Outcome {
+    /// In as many segments.
+    pub(crate) fn fill(&self, rows: &[Diagnosis], segments: usize) -> Outcome {
         let mut writer: IndexWriter = self.index.writer_with_num_threads(1, 64 << 20)?;
-        for row in rows {
-            writer.delete_term(Term::from_field_text(self.code, &row.code));
-            writer.add_document(
-                doc!(self.code => &*row.code, self.title => &*row.title, self.chapter => &*row.chapter),
-            )?;
+        writer.set_merge_policy(Box::new(tantivy::merge_policy::NoMergePolicy));
+        for part in rows.chunks(rows.len().div_ceil(segments)) {
+            for row in part {
+                writer.delete_term(Term::from_field_text(self.code, &row.code));
+                writer.add_document(
+                    doc!(self.code => &*row.code, self.title => &*row.title, self.chapter => &*row.chapter),
+                )?;
+            }
+            writer.commit()?;
         }
-        writer.commit()?;
         self.reader.reload()?;
+        assert_eq!(self.reader.searcher().segment_readers().len(), segments);
         Ok(())
     }
 
-    /// The total, and the ten best documents with their scores.
-    fn search(&self, text: &str) -> Outcome<(usize, Vec<(f32, TantivyDocument)>)> {
-        let mut terms = Vec::new();
-        let mut tokenizer = self.index.tokenizer_for_field(self.title)?;
-        tokenizer.token_stream(text).process(&mut |token| {
-            let term = Term::from_field_text(self.title, &token.text);
-            let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
-            terms.push((Occur::Should, Box::new(query) as Box<dyn tantivy::query::Query>));
-        });
-        let query = BooleanQuery::new(terms);
+    /// The total, and how many of the ten best documents there are, which are read.
+    pub(crate) fn search(&self, query: &dyn tantivy::query::Query) -> tantivy::Result<(u64, usize)> {
         let searcher = self.reader.searcher();
-        let (top, total) = searcher.search(&query, &(TopDocs::with_limit(10).order_by_score(), Count))?;
-        let documents = top.into_iter().map(|(score, address)| Ok((score, searcher.doc(address)?)));
-        Ok((total, documents.collect::<tantivy::Result<_>>()?))
+        let (top, total) = searcher.search(query, &(TopDocs::with_limit(10).order_by_score(), Count))?;
+        let documents = top.into_iter().map(|(_, address)| searcher.doc::<TantivyDocument>(address));
+        Ok((total as u64, documents.collect::<tantivy::Result<Vec<_>>>()?.len()))
     }
 }
 
 /// The name of [`Words`] among tantivy's tokenizers.
-const OURS: &str = "ours";
+pub(crate) const OURS: &str = "ours";
 
 /// Our analysis for the peer.
 #[derive(Clone)]
@@ -194,41 +176,6 @@ impl TokenStream for WordStream<'_> {
     }
 }
 
-async fn query(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
-    let ours = TantivyConfig::memory().open(schema()?).await?;
-    ours.bulk(rows.iter().map(operation).collect()).await?.check()?;
-    ours.refresh().await?;
-    let raw = Raw::new(OURS)?;
-    raw.fill(rows)?;
-    let texts = texts(rows);
-    let requests: Vec<_> = texts.iter().map(|text| SearchRequest::new(Query::matches("title", &**text))).collect();
-    for (request, text) in requests.iter().zip(&texts) {
-        let (found, (total, documents)) = (ours.search(request).await?, raw.search(text)?);
-        assert_eq!((found.total, found.hits.len()), (total as u64, documents.len()), "{text}");
-    }
-    let ops = u32::try_from(texts.len())?;
-    let name = "two words, top 10 with total";
-    let case = Case { service: "search", name, peer: "raw tantivy", bar: Bar::Ratio(0.9), ops };
-    harness
-        .compare(
-            case,
-            async || {
-                for request in &requests {
-                    assert!(
-                        ours.search_with(request, SearchOptions::default()).await.is_ok_and(|found| found.total > 0)
-                    );
-                }
-            },
-            async || {
-                for text in &texts {
-                    assert!(raw.search(text).is_ok_and(|(total, _)| total > 0));
-                }
-            },
-        )
-        .await;
-    Ok(())
-}
-
 async fn index(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
     let ops = u32::try_from(rows.len())?;
     let name = "index 46,498 rows and commit";
@@ -247,7 +194,7 @@ async fn index(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
                 index.close().await.expect("closed");
             },
             async || {
-                let filled = tokio::task::block_in_place(|| Raw::new("default")?.fill(rows));
+                let filled = tokio::task::block_in_place(|| Raw::new("default")?.fill(rows, 1));
                 filled.expect("indexed");
             },
         )

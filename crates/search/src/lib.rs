@@ -48,6 +48,7 @@
 //!   else changes is refused, see [`SchemaDiff`].
 //! - **Generations.** A `Reindex` fills a second index by another schema beside the live one, while that is searched and
 //!   written, and puts it in its place: see [`SearchIndex`].
+//! - **Filling.** A `MassIndexer` writes rows of any source, several batches at a time, and says up to which row a crash loses none.
 //! - **Versions.** A write with the version of its source is applied only over an older document, and only behind an older
 //!   delete, so that events may come twice or out of order.
 //! - **Visibility** and **durability** are two questions: [`Refresh`] says when searches see a write, [`Durability`] what its
@@ -168,6 +169,8 @@ mod indexes;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod lease;
 mod limits;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod mass_indexer;
 #[cfg(feature = "opensearch")]
 mod opensearch;
 mod operation;
@@ -210,6 +213,8 @@ pub use limits::{
     MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS,
     MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
 };
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+pub use mass_indexer::{MassIndexed, MassIndexer};
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
 pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Reach, Refresh, RefreshOptions, SearchOptions};
@@ -223,7 +228,7 @@ pub use query::{
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]
-pub use reindex::{Progress, Reindex, Reindexed, Rows, rollback};
+pub use reindex::{Progress, Reindex, Reindexed, Rows, rollback, rows_of};
 pub use request::{Fragment, Highlight, Hit, Missing, Order, Projection, SearchRequest, SearchResponse, Sort, SortKey};
 pub use schema::diff::{SchemaChange, SchemaDiff};
 pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};

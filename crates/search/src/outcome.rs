@@ -41,6 +41,29 @@ impl Outcome {
     }
 }
 
+/// One failure of several operations, none of which may be at fault.
+pub(crate) fn of_all(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry());
+    let copy = error.backend().map_or(copy.clone(), |backend| copy.with_backend(backend));
+    copy.with_source(OfAll)
+}
+
+/// Whether it is the failure of this operation and not of all that it was sent with.
+pub(crate) fn is_its_own(error: &Error) -> bool {
+    std::error::Error::source(error).is_none_or(|source| !source.is::<OfAll>())
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OfAll;
+
+impl std::fmt::Display for OfAll {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it is of all that was sent with it")
+    }
+}
+
+impl std::error::Error for OfAll {}
+
 /// Whether an operation that came too late is as good as applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Late {

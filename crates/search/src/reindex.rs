@@ -10,8 +10,8 @@ use statehouse_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    ActivateOptions, BeginOptions, BulkOptions, DocumentId, Durability, Generation, GenerationOptions, GenerationState,
-    Operation, Outcome, Reach, Record, Scan, Schema, SearchIndex, SearchIndexExt as _, Verify,
+    ActivateOptions, BeginOptions, BulkOptions, Document, DocumentId, Durability, Generation, GenerationOptions,
+    GenerationState, Operation, Outcome, Reach, Record, Scan, Schema, SearchIndex, SearchIndexExt as _, Verify,
 };
 
 /// Fills another generation of an index, compares it, and makes it live: searches and writes go on meanwhile, and the one
@@ -95,6 +95,41 @@ pub trait Rows: Send {
 impl<I: Iterator<Item = Record> + Send> Rows for I {
     async fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
         Ok(self.take(limit).collect())
+    }
+}
+
+/// Rows of documents of one type.
+///
+#[cfg_attr(all(feature = "derive", feature = "tantivy"), doc = "```")]
+#[cfg_attr(not(all(feature = "derive", feature = "tantivy")), doc = "```ignore")]
+/// use std::sync::Arc;
+/// use statehouse_search::*;
+///
+/// #[derive(Document)]
+/// struct Ward {
+///     #[document(id)]
+///     id: String,
+///     #[document(text)]
+///     title: String,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> statehouse_core::Result<()> {
+/// let index: Arc<dyn SearchIndex> = Arc::new(TantivyConfig::memory().open(Ward::schema()?).await?);
+/// let wards = ["Surgery", "Maternity"].into_iter().map(|title| Ward { id: title.into(), title: title.into() });
+/// assert_eq!(MassIndexer::new(index).run(rows_of(wards)).await?.written, 2);
+/// # Ok(()) }
+/// ```
+pub fn rows_of<T: Document>(documents: impl Iterator<Item = T> + Send) -> impl Rows {
+    Documents(documents)
+}
+
+struct Documents<I>(I);
+
+#[async_trait]
+impl<T: Document, I: Iterator<Item = T> + Send> Rows for Documents<I> {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Record>> {
+        self.0.by_ref().take(limit).map(|document| document.to_record()).collect()
     }
 }
 
@@ -212,7 +247,7 @@ impl Reindex {
             progress.seen += batch.len() as u64;
             progress.written += fill(&*self.index, &*target, batch).await?;
             self.tell(progress);
-            self.pace(start, progress.seen).await;
+            pace(self.per_second, start, progress.seen).await;
         }
         target.activate_with(number, ActivateOptions::default().with_verify(Verify::Nothing)).await?;
         self.done(number, progress.written, 1).await
@@ -247,13 +282,6 @@ impl Reindex {
 
     fn tell(&mut self, progress: Progress) {
         self.progress.get_mut().unwrap_or_else(PoisonError::into_inner)(progress);
-    }
-
-    async fn pace(&self, start: Instant, seen: u64) {
-        if let Some(per_second) = self.per_second {
-            let due = Duration::from_micros(seen.saturating_mul(1_000_000) / per_second);
-            sleep_until(start + due).await;
-        }
     }
 }
 
@@ -294,6 +322,14 @@ pub async fn rollback(index: &Arc<dyn SearchIndex>) -> Result<Generation> {
     Err(Error::new(ErrorKind::Conflict, "the generation to go back to is not the same as the live one"))
 }
 
+/// Waits until so many may have been seen since the start.
+pub(crate) async fn pace(per_second: Option<u64>, start: Instant, seen: u64) {
+    if let Some(per_second) = per_second {
+        let due = Duration::from_micros(seen.saturating_mul(1_000_000) / per_second);
+        sleep_until(start + due).await;
+    }
+}
+
 async fn live(index: &dyn SearchIndex) -> Result<Generation> {
     let mut generations = index.generations().await?.into_iter();
     let live = generations.find(|generation| generation.state == GenerationState::Live);
@@ -321,7 +357,7 @@ async fn converge(
             progress.written += target.copy_with(differing.to_vec(), GenerationOptions::default()).await?;
         }
         reindex.tell(progress);
-        reindex.pace(start, progress.seen).await;
+        pace(reindex.per_second, start, progress.seen).await;
         if upto.is_none() {
             return Ok(progress.written - before);
         }

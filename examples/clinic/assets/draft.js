@@ -12,10 +12,14 @@ export function startDraft(form) {
   let timer = 0;
   let sent = Promise.resolve();
   let kept = text.value;
+  let isClosing = false;
+  // Other windows may show the same draft: the server keeps this one's only in place of what this one has seen.
+  form.elements.page.value = newId();
 
   async function keep() {
     const value = text.value;
-    const fields = { id: form.elements.id.value, text: value };
+    const { id, page, seen } = form.elements;
+    const fields = { id: id.value, page: page.value, seen: seen.value, text: value };
     const answer = await send(form.dataset.draft, { method: "PUT", fields });
     // Somebody on the way, such as the log-in page of a network, may answer with a page of its own.
     if (answer.status === 204) {
@@ -24,14 +28,23 @@ export function startDraft(form) {
     } else if (answer.ok || TRY_AGAIN.includes(answer.status) || answer.status >= 500) {
       status.textContent = `Draft not kept yet, trying again: ${answer.body.error ?? UNREACHABLE}`;
       later(AGAIN);
-    } else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
+    } else if (answer.body.code === "saved" && !isClosing) keepAnother();
+    else if (answer.status === 401) status.textContent = "Draft not kept: log in again to keep it.";
     else status.textContent = `Draft not kept: ${answer.body.error}`;
+  }
+
+  // Another note was saved from this form, perhaps by a request whose answer was lost: this one is a note of its own, of which
+  // nothing is kept yet.
+  function keepAnother() {
+    form.elements.id.value = newId();
+    kept = "";
+    later(0);
   }
 
   // One after another: an older draft must not arrive after a newer one.
   function later(pause) {
     clearTimeout(timer);
-    timer = setTimeout(() => (sent = sent.then(keep)), pause);
+    if (!isClosing) timer = setTimeout(() => (sent = sent.then(keep)), pause);
   }
 
   text.addEventListener("input", () => {
@@ -42,13 +55,15 @@ export function startDraft(form) {
     if (text.value !== kept) event.preventDefault();
   };
   addEventListener("beforeunload", ask);
-  // Another note was saved from this form, perhaps by a request whose answer was lost: this one is a note of its own.
   form.addEventListener("refused", ({ detail }) => {
-    if (detail.status === 409) form.elements.id.value = newId();
+    isClosing = false;
+    if (detail.status === 409) keepAnother();
+    else if (text.value !== kept) later(PAUSE);
   });
   form.addEventListener("saved", () => removeEventListener("beforeunload", ask));
   return () => {
     // A draft that arrived after the note would be shown as another note, half written.
+    isClosing = true;
     clearTimeout(timer);
     return sent;
   };

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,15 @@ use super::error::{self, Effect};
 use super::marks::Marks;
 use super::source;
 use super::versions::present;
+use crate::outcome::of_all;
 use crate::work::away;
 use crate::{DocumentId, Operation, Outcome, Refresh, counters};
 
 /// How large one request may become. OpenSearch itself takes 100 MiB; small hosted clusters take 10.
 const MAX_BYTES: usize = 8 << 20;
+
+/// The status for a request that is larger than the server, or something in between, takes.
+const TOO_LARGE: u16 = 413;
 
 /// How often operations that the server had no room for are sent.
 const MAX_ROUNDS: usize = 6;
@@ -119,18 +124,24 @@ impl Run<'_> {
 
     /// Sends these operations once. Gives those that should be sent again.
     async fn round(&mut self, places: &Arc<Vec<usize>>, refresh: Refresh) -> Result<Vec<usize>> {
-        let (mut again, mut sent) = (Vec::new(), 0);
+        let (mut again, mut sent, mut most) = (Vec::new(), 0, usize::MAX);
         while sent < places.len() {
-            match self.send_next(places, sent, refresh).await {
-                Ok((batch, verdicts)) => {
+            match self.send_next(places, sent..places.len().min(most.saturating_add(sent)), refresh).await {
+                Ok((batch, Sent::Answered(verdicts))) => {
                     sent += batch.places.len();
+                    most = most.saturating_mul(2);
                     again.extend(self.settle(&batch, verdicts));
+                }
+                // Nothing of it was applied.
+                Ok((batch, Sent::TooLarge)) => {
+                    most = batch.places.len() / 2;
+                    continue;
                 }
                 Err(error) if self.requests == 0 => return Err(error),
                 Err(error) => {
                     // The call as a whole has had an effect, so each operation gets its own error.
                     for place in &places[sent..] {
-                        self.outcomes[*place] = Some(Outcome::Failed(self.doubted(*place, same(&error))));
+                        self.outcomes[*place] = Some(Outcome::Failed(self.doubted(*place, of_all(&error))));
                     }
                     break;
                 }
@@ -140,26 +151,27 @@ impl Run<'_> {
         Ok(again)
     }
 
-    /// Sends as many of these operations as one request may have, behind those that were sent.
+    /// Sends as many of these operations as one request may have, from the first of the range on.
     async fn send_next(
-        &self,
+        &mut self,
         places: &Arc<Vec<usize>>,
-        sent: usize,
+        next: Range<usize>,
         refresh: Refresh,
-    ) -> Result<(Arc<Batch>, Vec<Verdict>)> {
-        let batch = self.take(places, sent).await?;
+    ) -> Result<(Arc<Batch>, Sent)> {
+        let sent = next.start;
+        let batch = self.take(places, next).await?;
         let is_all = self.requests == 0 && sent + batch.places.len() == places.len();
-        let verdicts = self.send(&batch, if is_all { refresh } else { Refresh::None }).await?;
-        Ok((batch, verdicts))
+        let answered = self.send(&batch, if is_all { refresh } else { Refresh::None }).await?;
+        Ok((batch, answered))
     }
 
-    async fn take(&self, places: &Arc<Vec<usize>>, sent: usize) -> Result<Arc<Batch>> {
+    async fn take(&self, places: &Arc<Vec<usize>>, next: Range<usize>) -> Result<Arc<Batch>> {
         if !self.is_long {
-            return Ok(Arc::new(Batch::take(self.operations, &places[sent..], (self.rule, &self.again))));
+            return Ok(Arc::new(Batch::take(self.operations, &places[next], (self.rule, &self.again))));
         }
         let (operations, places, rule) = (Arc::clone(self.operations), Arc::clone(places), self.rule);
         let again = Arc::clone(&self.again);
-        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[sent..], (rule, &again))))).await
+        away(self.left(), move |_| Ok(Arc::new(Batch::take(&operations, &places[next], (rule, &again))))).await
     }
 
     /// What has become of a batch. The server has answered: it takes the time that it takes.
@@ -171,7 +183,7 @@ impl Run<'_> {
         away(None, move |_| verdicts(&operations, &batch, &body)).await
     }
 
-    async fn send(&self, batch: &Arc<Batch>, refresh: Refresh) -> Result<Vec<Verdict>> {
+    async fn send(&mut self, batch: &Arc<Batch>, refresh: Refresh) -> Result<Sent> {
         let refresh = match refresh {
             Refresh::None => "false",
             Refresh::Wait => "wait_for",
@@ -186,10 +198,17 @@ impl Run<'_> {
         let call = Call::bulk(path, batch.lines.clone(), batch.effect).within(self.left());
         let answer = self.client.exchange(&call).await?;
         let in_doubt = answer.in_doubt;
-        let body = answer.into_body().map_err(|error| self.client.name_setting(error))?;
+        if answer.status == TOO_LARGE {
+            self.in_doubt.extend(batch.places.iter().copied().filter(|_| in_doubt));
+            let [place] = batch.places[..] else { return Ok(Sent::TooLarge) };
+            let error = answer.error().with_key(self.operations[place].id().as_str());
+            return Ok(Sent::Answered(vec![Verdict::Done(Outcome::Failed(error))]));
+        }
+        let refused = |error| if in_doubt { error::of_doubt(batch.effect, error) } else { error };
+        let body = answer.into_body().map_err(|error| refused(self.client.name_setting(error)))?;
         let mut verdicts = self.read(batch, body).await?;
         self.read_back(batch, in_doubt, &mut verdicts).await;
-        Ok(verdicts)
+        Ok(Sent::Answered(verdicts))
     }
 
     /// Finds out which operations are stale only because an earlier try of them was applied: one whose answer was lost, be it of
@@ -207,9 +226,9 @@ impl Run<'_> {
             let operation = &self.operations[batch.places[at]];
             verdicts[at] = Verdict::Done(match &found {
                 Ok(found) => applied(operation, found[nth]),
-                Err(error) => {
-                    Outcome::Failed(error::of_doubt(Effect::Repeatable, same(error)).with_key(operation.id().as_str()))
-                }
+                Err(error) => Outcome::Failed(
+                    error::of_doubt(Effect::Repeatable, of_all(error)).with_key(operation.id().as_str()),
+                ),
             });
         }
     }
@@ -250,10 +269,11 @@ impl Run<'_> {
     }
 }
 
-/// One failure of several operations.
-fn same(error: &Error) -> Error {
-    let copy = Error::new(error.kind(), error.message().to_owned()).with_backend(error::BACKEND);
-    copy.with_retry(error.retry())
+/// What became of a request.
+enum Sent {
+    Answered(Vec<Verdict>),
+    /// It has more than the server takes, and more than one operation.
+    TooLarge,
 }
 
 /// What became of a stale operation whose earlier try may have been applied, if the index now has this version of its

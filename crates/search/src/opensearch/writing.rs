@@ -13,8 +13,9 @@ use super::bulk::{Rule, Run, To};
 use super::checked::refusals;
 use super::client;
 use super::error::{self, BACKEND, Effect};
-use super::generations::{Both, Rows, SLOW, View, Written, again, is_applied, not_filled};
+use super::generations::{Both, Rows, SLOW, View, Written, is_applied, not_filled};
 use super::{OpenSearchIndex, Seen};
+use crate::outcome::of_all;
 use crate::work::{Stop, away};
 use crate::{BulkOptions, Operation, Outcome, Reach, Refresh};
 
@@ -186,19 +187,49 @@ impl Sending<'_> {
             let key = self.operations[place].id().as_str();
             match outcome {
                 Some(outcome) if !is_applied(&outcome) && before.is_none() => outcome,
-                None if before.is_none() => Outcome::Failed(again(error).with_key(key)),
-                _ => Outcome::Failed(error::of_doubt(Effect::Once, again(error)).with_key(key)),
+                None if before.is_none() => Outcome::Failed(of_all(error).with_key(key)),
+                _ => Outcome::Failed(error::of_doubt(Effect::Once, of_all(error)).with_key(key)),
             }
         };
         outcomes.into_iter().zip(before).enumerate().map(failed).collect()
     }
 }
 
-/// What became of each: what was applied at first, and came too late when it was sent again, was applied.
+/// What became of each: what was applied at first, and came too late when it was sent again, was applied; what was refused then
+/// is in doubt.
 fn settled(outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>) -> Vec<Outcome> {
     let settle = |(outcome, before): (Option<Outcome>, Option<Outcome>)| match (outcome, before) {
         (None | Some(Outcome::Stale | Outcome::NotFound), Some(before)) => before,
+        (Some(Outcome::Failed(error)), Some(_)) if error.kind() != ErrorKind::OutcomeUnknown => {
+            let key = error.key().unwrap_or_default().to_owned();
+            Outcome::Failed(error::of_doubt(Effect::Once, error).with_key(&key))
+        }
         (outcome, _) => outcome.expect("each was refused or sent"),
     };
     outcomes.into_iter().zip(before).map(settle).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_applied_once_is_never_told_as_refused() {
+        let refused = |kind| Some(Outcome::Failed(Error::new(kind, "no").with_key("a")));
+        let applied = || Some(Outcome::Created { version: 1 });
+        let outcomes = vec![
+            refused(ErrorKind::RateLimited),
+            refused(ErrorKind::InvalidInput),
+            refused(ErrorKind::InvalidInput),
+            Some(Outcome::Stale),
+        ];
+        let told = settled(outcomes, vec![applied(), applied(), None, applied()]);
+        let failed = |outcome: &Outcome| match outcome {
+            Outcome::Failed(error) => Some((error.kind(), error.key() == Some("a"))),
+            _ => None,
+        };
+        let unknown = Some((ErrorKind::OutcomeUnknown, true));
+        let told: Vec<_> = told.iter().map(failed).collect();
+        assert_eq!(told, [unknown, unknown, Some((ErrorKind::InvalidInput, true)), None]);
+    }
 }

@@ -4,6 +4,8 @@
 mod changed;
 #[cfg(feature = "tantivy")]
 mod embedded;
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
+mod mass_indexer;
 #[cfg(feature = "opensearch")]
 mod opensearch;
 #[cfg(all(feature = "opensearch", feature = "tantivy"))]

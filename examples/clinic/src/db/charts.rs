@@ -1,8 +1,8 @@
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
-use super::Database;
 use super::lent::ask;
+use super::{Database, Staff};
 use crate::id::new_id;
 use crate::terminology::Concept;
 use crate::time::now;
@@ -86,14 +86,14 @@ impl Database {
         &self,
         patient: i64,
         concept: &Concept,
-        by: &str,
+        by: &Staff,
     ) -> sqlx::Result<Option<String>> {
         let id = new_id();
         let done = ask!(
             self,
             sqlx::query(
-                "INSERT INTO diagnoses (id, patient, code, title, chapter, added_at, added_by) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                "INSERT INTO diagnoses (id, patient, code, title, chapter, added_at, added_by, added_by_id) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
             )
             .bind(id.as_str())
             .bind(patient)
@@ -101,19 +101,20 @@ impl Database {
             .bind(concept.title.as_str())
             .bind(concept.chapter.as_str())
             .bind(now())
-            .bind(by),
+            .bind(by.name.as_str())
+            .bind(by.id),
             execute
         )?;
         Ok((done.rows_affected() == 1).then_some(id))
     }
 
     /// Takes back a diagnosis that the same person added since this time. `false` if it is no such one.
-    pub(crate) async fn take_back_diagnosis(&self, patient: i64, id: &str, by: &str, since: i64) -> sqlx::Result<bool> {
+    pub(crate) async fn take_back_diagnosis(&self, patient: i64, id: &str, by: i64, since: i64) -> sqlx::Result<bool> {
         let done = ask!(
             self,
             sqlx::query(
                 "DELETE FROM diagnoses \
-                 WHERE patient = $1 AND id = $2 AND added_by = $3 AND added_at >= $4 AND resolved_at IS NULL",
+                 WHERE patient = $1 AND id = $2 AND added_by_id = $3 AND added_at >= $4 AND resolved_at IS NULL",
             )
             .bind(patient)
             .bind(id)
@@ -186,30 +187,39 @@ impl Database {
     }
 
     /// Adds a note under an id that its form was given, so that a form sent twice adds one note.
-    pub(crate) async fn add_note(&self, patient: i64, id: &str, text: &str, by: &str) -> sqlx::Result<NoteAdded> {
+    pub(crate) async fn add_note(&self, patient: i64, id: &str, text: &str, by: &Staff) -> sqlx::Result<NoteAdded> {
         let done = ask!(
             self,
             sqlx::query(
-                "INSERT INTO notes (id, patient, text, written_at, written_by) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT DO NOTHING",
+                "INSERT INTO notes (id, patient, text, written_at, written_by, written_by_id) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             )
             .bind(id)
             .bind(patient)
             .bind(text)
             .bind(now())
-            .bind(by),
+            .bind(by.name.as_str())
+            .bind(by.id),
             execute
         )?;
         if done.rows_affected() == 1 {
             return Ok(NoteAdded::New);
         }
-        let before: Option<(i64, String, String)> = ask!(
+        let same = self.same_note(patient, id, text, by).await?;
+        Ok(if same == Some(true) { NoteAdded::Before } else { NoteAdded::AnotherBefore })
+    }
+
+    /// Whether the note of this id is this one; none if there is none. What was written before people had numbers, or by a replica of the
+    /// release before, is compared by name.
+    pub(super) async fn same_note(&self, patient: i64, id: &str, text: &str, by: &Staff) -> sqlx::Result<Option<bool>> {
+        let before: Option<(i64, String, Option<i64>, String)> = ask!(
             self,
-            sqlx::query_as("SELECT patient, text, written_by FROM notes WHERE id = $1").bind(id),
+            sqlx::query_as("SELECT patient, text, written_by_id, written_by FROM notes WHERE id = $1").bind(id),
             fetch_optional
         )?;
-        let same = before.is_some_and(|before| before == (patient, text.to_owned(), by.to_owned()));
-        Ok(if same { NoteAdded::Before } else { NoteAdded::AnotherBefore })
+        Ok(before.map(|(of, saved, by_id, name)| {
+            (of, saved.as_str()) == (patient, text) && by_id.map_or(name == by.name, |by_id| by_id == by.id)
+        }))
     }
 }
 

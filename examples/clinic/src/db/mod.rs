@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use charts::{Diagnosis, Note, NoteAdded, Patient};
 pub(crate) use documents::Document;
-pub(crate) use drafts::Draft;
+pub(crate) use drafts::{Draft, DraftKept, Window};
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _};
 pub(crate) use staff::{Role, Staff};
@@ -36,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
+    include_str!("schema-5.sql"),
 ];
 
 /// How often a replica looks whether another one has brought the schema up to date.

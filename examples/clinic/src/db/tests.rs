@@ -21,6 +21,11 @@ impl Drop for Folder {
     }
 }
 
+/// Several may be called the same.
+fn person(id: i64) -> Staff {
+    Staff { id, login: format!("ada{id}"), name: "Ada".into(), role: Role::Clinician }
+}
+
 fn concept(code: &str) -> Concept {
     Concept {
         code: code.into(),
@@ -78,30 +83,30 @@ async fn a_code_is_active_once_and_history_is_kept() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
     let before: i64 = database.active_by_chapter().await.unwrap().iter().map(|(_, count)| count).sum();
-    assert!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap().is_some());
-    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap(), None);
+    assert!(database.add_diagnosis(5, &concept("J10.1"), &person(1)).await.unwrap().is_some());
+    assert_eq!(database.add_diagnosis(5, &concept("J10.1"), &person(1)).await.unwrap(), None);
     let added = database.diagnoses(5).await.unwrap().into_iter().find(|found| found.code == "J10.1").unwrap();
     assert!(!database.resolve_diagnosis(6, &added.id, "Ada").await.unwrap(), "another patient's");
     assert!(database.resolve_diagnosis(5, &added.id, "Grace").await.unwrap());
     assert!(!database.resolve_diagnosis(5, &added.id, "Grace").await.unwrap(), "resolved already");
-    assert!(database.add_diagnosis(5, &concept("J10.1"), "Ada").await.unwrap().is_some());
+    assert!(database.add_diagnosis(5, &concept("J10.1"), &person(1)).await.unwrap().is_some());
     let history = database.diagnoses(5).await.unwrap();
     let influenza: Vec<_> = history.iter().filter(|found| found.code == "J10.1").collect();
     assert_eq!(influenza.len(), 2);
     assert_eq!(influenza.iter().filter(|found| found.resolved_by.as_deref() == Some("Grace")).count(), 1);
     let after: i64 = database.active_by_chapter().await.unwrap().iter().map(|(_, count)| count).sum();
     assert_eq!(after, before + 1);
-    assert!(database.add_diagnosis(999_999, &concept("J10.1"), "Ada").await.is_err(), "no such patient");
+    assert!(database.add_diagnosis(999_999, &concept("J10.1"), &person(1)).await.is_err(), "no such patient");
 }
 
 #[tokio::test]
 async fn a_note_sent_twice_is_kept_once() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
-    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), NoteAdded::New);
-    assert_eq!(database.add_note(5, "n1", "well", "Ada").await.unwrap(), NoteAdded::Before);
-    for (patient, text, by) in [(5, "better", "Ada"), (6, "well", "Ada"), (5, "well", "Grace")] {
-        assert_eq!(database.add_note(patient, "n1", text, by).await.unwrap(), NoteAdded::AnotherBefore);
+    assert_eq!(database.add_note(5, "n1", "well", &person(1)).await.unwrap(), NoteAdded::New);
+    assert_eq!(database.add_note(5, "n1", "well", &person(1)).await.unwrap(), NoteAdded::Before);
+    for (patient, text, by) in [(5, "better", 1), (6, "well", 1), (5, "well", 2)] {
+        assert_eq!(database.add_note(patient, "n1", text, &person(by)).await.unwrap(), NoteAdded::AnotherBefore);
     }
     assert_eq!(database.notes(5).await.unwrap().len(), 1);
 }
@@ -121,17 +126,17 @@ async fn what_was_added_can_be_taken_back_and_what_was_resolved_reopened() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
     let influenza = concept("J10.1");
-    let id = database.add_diagnosis(5, &influenza, "Ada").await.unwrap().unwrap();
-    assert!(!database.take_back_diagnosis(5, &id, "Grace", 0).await.unwrap(), "another person's");
-    assert!(!database.take_back_diagnosis(5, &id, "Ada", i64::MAX).await.unwrap(), "too late");
-    assert!(database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap());
-    assert!(!database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap(), "it is gone");
+    let id = database.add_diagnosis(5, &influenza, &person(1)).await.unwrap().unwrap();
+    assert!(!database.take_back_diagnosis(5, &id, 2, 0).await.unwrap(), "another person's");
+    assert!(!database.take_back_diagnosis(5, &id, 1, i64::MAX).await.unwrap(), "too late");
+    assert!(database.take_back_diagnosis(5, &id, 1, 0).await.unwrap());
+    assert!(!database.take_back_diagnosis(5, &id, 1, 0).await.unwrap(), "it is gone");
 
-    let id = database.add_diagnosis(5, &influenza, "Ada").await.unwrap().unwrap();
+    let id = database.add_diagnosis(5, &influenza, &person(1)).await.unwrap().unwrap();
     assert!(!database.reopen_diagnosis(5, &id).await.unwrap(), "it is active");
     assert!(database.resolve_diagnosis(5, &id, "Ada").await.unwrap());
-    assert!(!database.take_back_diagnosis(5, &id, "Ada", 0).await.unwrap(), "history stays");
-    let again = database.add_diagnosis(5, &influenza, "Grace").await.unwrap().unwrap();
+    assert!(!database.take_back_diagnosis(5, &id, 1, 0).await.unwrap(), "history stays");
+    let again = database.add_diagnosis(5, &influenza, &person(2)).await.unwrap().unwrap();
     assert!(!database.reopen_diagnosis(5, &id).await.unwrap(), "the code is active by another one");
     assert!(database.resolve_diagnosis(5, &again, "Grace").await.unwrap());
     assert!(database.reopen_diagnosis(5, &id).await.unwrap());
@@ -141,17 +146,86 @@ async fn what_was_added_can_be_taken_back_and_what_was_resolved_reopened() {
 async fn a_draft_is_one_for_each_person_and_patient_and_as_many_as_there_are_patients() {
     let folder = Folder::new();
     let database = Database::open(&folder.url()).await.unwrap();
+    let (ada, none) = (person(1), Window::default());
     for patient in 1..=40 {
-        let draft = Draft { id: format!("d{patient}"), text: "é".repeat(16 << 10) };
-        database.keep_draft(1, patient, &draft).await.unwrap();
+        let draft = (&*format!("d{patient}"), &*"é".repeat(16 << 10));
+        assert_eq!(database.keep_draft(&ada, patient, draft, none).await.unwrap(), DraftKept::Kept);
     }
-    database.keep_draft(2, 1, &Draft { id: "other".into(), text: "hers".into() }).await.unwrap();
+    assert_eq!(database.keep_draft(&person(2), 1, ("other", "hers"), none).await.unwrap(), DraftKept::Kept);
     assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
     assert_eq!(database.draft(2, 1).await.unwrap().unwrap().text, "hers");
-    database.remove_draft(1, 1).await.unwrap();
+    // Of another window: what is half written is not lost for it.
+    assert_eq!(database.keep_draft(&ada, 1, ("second", "x"), none).await.unwrap(), DraftKept::Elsewhere);
+    assert!(database.remove_draft(1, 1, "second", none).await.unwrap());
+    assert_eq!(database.draft(1, 1).await.unwrap().unwrap().id, "d1");
+    assert!(database.remove_draft(1, 1, "d1", none).await.unwrap());
     assert!(database.draft(1, 1).await.unwrap().is_none());
+    assert_eq!(database.keep_draft(&ada, 1, ("second", "x"), none).await.unwrap(), DraftKept::Kept);
+    // One whose note is there is none, and in nobody's way.
+    database.add_note(1, "second", "x", &ada).await.unwrap();
+    assert!(database.draft(1, 1).await.unwrap().is_none());
+    assert_eq!(database.keep_draft(&ada, 1, ("third", "y"), none).await.unwrap(), DraftKept::Kept);
+    assert_eq!(database.draft(1, 1).await.unwrap().unwrap().text, "y");
     assert_eq!(database.sweep_drafts(0).await.unwrap(), 0);
-    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 40);
+    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 41);
+}
+
+#[tokio::test]
+async fn a_draft_under_the_id_of_another_note_is_refused() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let (ada, window) = (person(1), Window { page: "p", seen: "" });
+    database.add_note(1, "n", "Sleeps well.", &ada).await.unwrap();
+    for patient in [1, 2] {
+        let kept = database.keep_draft(&ada, patient, ("n", "Sleeps badly."), window).await.unwrap();
+        assert_eq!(kept, DraftKept::AnotherSaved);
+    }
+    let kept = database.keep_draft(&person(2), 1, ("n", "Sleeps well."), window).await.unwrap();
+    assert_eq!(kept, DraftKept::AnotherSaved, "another person's");
+    let kept = database.keep_draft(&ada, 1, ("n", "Sleeps well.\n"), window).await.unwrap();
+    assert_eq!(kept, DraftKept::Saved, "it came late");
+    assert_eq!(database.sweep_drafts(i64::MAX).await.unwrap(), 0, "nothing is hidden");
+}
+
+#[tokio::test]
+async fn a_window_writes_over_its_own_draft_and_over_what_it_was_opened_with_alone() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    let ada = person(1);
+    let keep = async |text: &str, window| database.keep_draft(&ada, 1, ("d", text), window).await.unwrap();
+    let kept = async || database.draft(1, 1).await.unwrap().unwrap();
+    assert_eq!(keep("Sleeps", Window { page: "a", seen: "" }).await, DraftKept::Kept);
+    let seen = kept().await.mark;
+    let (second, third) = (Window { page: "b", seen: &seen }, Window { page: "c", seen: &seen });
+    assert_eq!(keep("Sleeps well", second).await, DraftKept::Kept, "it has seen it");
+    for (text, window) in [("Sleeps badly", third), ("Slept", Window { page: "a", seen: "" })] {
+        assert_eq!(keep(text, window).await, DraftKept::Elsewhere);
+        assert!(!database.remove_draft(1, 1, "d", window).await.unwrap(), "nor is it removed");
+    }
+    assert_eq!(keep("Sleeps well, eats", second).await, DraftKept::Kept, "its own");
+    // A note that the other window saves under the same id takes nothing away.
+    database.add_note(1, "d", "Sleeps badly", &ada).await.unwrap();
+    database.settle_draft(1, 1, "d", Some(third)).await.unwrap();
+    let left = kept().await;
+    assert_eq!(left.text, "Sleeps well, eats");
+    assert_ne!(left.id, "d", "it can be saved");
+    assert_eq!(keep("Sleeps well, eats", second).await, DraftKept::AnotherSaved);
+    let moved = database.keep_draft(&ada, 1, ("e", "Sleeps well, eats."), second).await.unwrap();
+    assert_eq!(moved, DraftKept::Kept, "as a note of its own");
+    database.add_note(1, "e", "Sleeps well, eats.", &ada).await.unwrap();
+    database.settle_draft(1, 1, "e", Some(second)).await.unwrap();
+    assert!(database.draft(1, 1).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_note_of_the_release_before_that_is_sent_again_is_compared_by_name() {
+    let folder = Folder::new();
+    let database = Database::open(&folder.url()).await.unwrap();
+    database.add_note(1, "n", "Sleeps well.", &person(1)).await.unwrap();
+    sqlx::query("UPDATE notes SET written_by_id = NULL").execute(&database.pool).await.unwrap();
+    assert_eq!(database.add_note(1, "n", "Sleeps well.", &person(1)).await.unwrap(), NoteAdded::Before);
+    let grace = Staff { name: "Grace".into(), ..person(1) };
+    assert_eq!(database.add_note(1, "n", "Sleeps well.", &grace).await.unwrap(), NoteAdded::AnotherBefore);
 }
 
 #[tokio::test]

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use statehouse::coord::{Revision, Run, RunOnce, RunPhase};
-use statehouse::search::{Query, capability};
-use statehouse::{ErrorKind, Result};
+use statehouse::search::{MassIndexed, MassIndexer, Query, capability, rows_of};
+use statehouse::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::progress::Progress;
 use crate::app::App;
 
-/// Concepts in one bulk.
-const BULK: usize = 1_000;
 /// After so many concepts all of them are durable, and a successor goes on there.
 const SAVE_EVERY: u64 = 5_000;
 /// After how long another replica goes on where one was killed.
@@ -57,7 +56,7 @@ async fn is_whole(app: &App) -> Result<bool> {
     Ok(app.concepts.index().count(Query::all()).await? == app.concepts.edition().len())
 }
 
-async fn load_alone(app: &App) -> Result<bool> {
+async fn load_alone(app: &Arc<App>) -> Result<bool> {
     if !is_whole(app).await? {
         load_all(app, None).await?;
     }
@@ -65,7 +64,7 @@ async fn load_alone(app: &App) -> Result<bool> {
 }
 
 /// By one replica for all. Says whether it is there.
-async fn load_once(app: &App) -> Result<bool> {
+async fn load_once(app: &Arc<App>) -> Result<bool> {
     let once = |number| {
         let (name, revision) = (app.concepts.edition().index_name(), Revision::new(number, ""));
         app.coord.run_once(&name, revision).lease(LEASE)
@@ -84,7 +83,7 @@ async fn load_once(app: &App) -> Result<bool> {
     is_whole(app).await
 }
 
-async fn load_this_time(app: &App, run: Run) -> Result<()> {
+async fn load_this_time(app: &Arc<App>, run: Run) -> Result<()> {
     if run.checkpoint().is_none() && is_whole(app).await? {
         return Ok(());
     }
@@ -96,43 +95,68 @@ async fn load_this_time(app: &App, run: Run) -> Result<()> {
     loaded
 }
 
-/// For those who ask this replica: how far whoever loads is.
+/// For those who ask this replica: how far whoever loads is. A successor begins behind what was saved last, which is no step back.
 async fn show(app: &App, run: RunOnce) -> Infallible {
+    let mut most = 0;
     loop {
         if let Ok(Some(status)) = run.status().await
             && status.phase == RunPhase::Running
         {
-            app.concepts.loading().progress(status.done, status.total);
+            most = status.done.max(most);
+            app.concepts.loading().progress(most, status.total);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
 /// From the checkpoint on. Loading a concept twice changes nothing.
-async fn load_all(app: &App, run: Option<Run>) -> Result<()> {
-    let (index, edition) = (app.concepts.index(), app.concepts.edition());
-    let mut loaded = run.as_ref().map_or(0, saved);
+async fn load_all(app: &Arc<App>, run: Option<Run>) -> Result<()> {
+    let edition = app.concepts.edition();
+    let before = run.as_ref().map_or(0, saved);
     if let Some(run) = run.as_ref().filter(|run| run.attempt() > 1) {
-        tracing::info!(attempt = run.attempt(), loaded, "going on with the terminology where another replica stopped");
+        tracing::info!(attempt = run.attempt(), before, "going on with the terminology where another replica stopped");
     }
-    let mut progress = Progress::new(edition.len());
-    let mut concepts = edition.concepts().skip(usize::try_from(loaded).unwrap_or(usize::MAX));
-    while loaded < edition.len() {
-        let bulk: Vec<_> = concepts.by_ref().take(BULK).collect();
-        loaded += bulk.len() as u64;
-        let saves = run.is_some() && loaded.is_multiple_of(SAVE_EVERY);
-        // One that is not queued makes those before it durable too.
-        let write = index.upsert_all(bulk);
-        let write = if saves || loaded >= edition.len() { write } else { write.queued() };
-        write.await?;
-        match &run {
-            Some(run) if saves => run.save(loaded.to_string(), loaded, edition.len()).await?,
-            Some(run) => run.progress(loaded, edition.len()).await?,
-            None => app.concepts.loading().progress(loaded, edition.len()),
+    let rows = edition.concepts().skip(usize::try_from(before).unwrap_or(usize::MAX));
+    let (alone, mut progress) = (run.is_none().then(|| Arc::clone(app)), Progress::new(edition.len()));
+    let (sender, receiver) = watch::channel(before);
+    let mut indexer = MassIndexer::new(Arc::clone(app.concepts.index().index())).save_every(SAVE_EVERY);
+    if let Some(run) = &run {
+        indexer = indexer.fenced(run);
+    }
+    let indexer = indexer.on_progress(move |done| {
+        let loaded = before + done.rows;
+        sender.send_replace(loaded);
+        if let Some(app) = &alone {
+            app.concepts.loading().progress(loaded, app.concepts.edition().len());
         }
         progress.show(loaded);
+    });
+    let save = |done: MassIndexed| {
+        let (run, loaded) = (run.as_ref(), before + done.rows);
+        async move {
+            match run {
+                Some(run) => run.save(loaded.to_string(), loaded, edition.len()).await,
+                None => Ok(()),
+            }
+        }
+    };
+    tokio::select! {
+        loaded = indexer.run_saving(rows_of(rows), save) => loaded.map(drop),
+        taken_over = tell(run.as_ref(), receiver, edition.len()) => Err(taken_over),
     }
-    index.refresh().await
+}
+
+/// Says to all replicas how far it is, until another one has taken over.
+async fn tell(run: Option<&Run>, mut loaded: watch::Receiver<u64>, total: u64) -> Error {
+    while let Some(run) = run
+        && loaded.changed().await.is_ok()
+    {
+        let loaded = *loaded.borrow_and_update();
+        if let Err(error) = run.progress(loaded, total).await {
+            return error;
+        }
+    }
+    std::future::pending().await
 }
 
 /// How many concepts an attempt before has loaded for good.

@@ -15,7 +15,7 @@ use super::page::{Here, aria_error, csrf_field, error_beside, error_here, moment
 use super::visit::Visit;
 use super::{documents, errors, links};
 use crate::app::App;
-use crate::db::{Diagnosis, Document, Draft, Note, NoteAdded, Patient};
+use crate::db::{Diagnosis, Document, Draft, DraftKept, Note, NoteAdded, Patient, Window};
 use crate::error::{AppError, Result};
 use crate::id::{is_id, new_id};
 use crate::time::now;
@@ -24,6 +24,7 @@ use crate::time::now;
 const MAX_NOTE: usize = 16 << 10;
 /// How long somebody can take back the diagnosis that they added.
 const TAKE_BACK_WITHIN: Duration = Duration::from_secs(15 * 60);
+const SAVED_BEFORE: &str = "Another note was saved from this form already. Save this one as a note of its own.";
 
 #[derive(Serialize)]
 pub(crate) struct Chart {
@@ -243,6 +244,8 @@ fn notes(patient: i64, all: &[Note], draft: &Draft, csrf: &str, said: &Said<'_>)
                 data-draft={ "/patients/" (patient) "/draft" } {
                 (csrf_field(csrf))
                 input type="hidden" name="id" value=(draft.id);
+                input type="hidden" name="seen" value=(draft.mark);
+                input type="hidden" name="page" value="";
                 label for="note" { "A new note" }
                 textarea.field id="note" name="text" maxlength=(MAX_NOTE) required
                     autofocus[said.typed("note").is_some()] aria-invalid=[aria_error(said.error, "note")]
@@ -291,7 +294,7 @@ async fn try_add_diagnosis(app: &App, visit: &Visit, patient: i64, typed: &str) 
         let words = format!("{code} is a category and no diagnosis by itself. Choose one of the codes below it.");
         return Err(AppError::invalid("concept", words));
     }
-    let added = app.database.add_diagnosis(patient, &concept, &visit.staff.name).await?;
+    let added = app.database.add_diagnosis(patient, &concept, &visit.staff).await?;
     let added = added.ok_or_else(|| AppError::conflict(format!("{code} is active already for this patient.")))?;
     app.diagnoses_changed().await;
     Ok(added)
@@ -326,7 +329,7 @@ pub(crate) async fn take_back_diagnosis(
     headers: HeaderMap,
 ) -> Result<Response> {
     let since = now() - i64::try_from(TAKE_BACK_WITHIN.as_millis()).unwrap_or_default();
-    let taken = app.database.take_back_diagnosis(id, &diagnosis, &visit.staff.name, since).await?;
+    let taken = app.database.take_back_diagnosis(id, &diagnosis, visit.staff.id, since).await?;
     let stale =
         "This diagnosis cannot be taken back: it was added some time ago, or somebody has changed it. Resolve it.";
     Ok(changed(&app, &visit, id, taken, stale).await.unwrap_or_else(|| done(&headers, id, "taken-back", "1")))
@@ -343,12 +346,12 @@ async fn changed(app: &App, visit: &Visit, patient: i64, changed: bool, stale: &
 
 /// The draft that was kept, or what was typed in the form that was refused.
 async fn draft(app: &App, visit: &Visit, patient: i64, said: &Said<'_>) -> Result<Draft> {
-    let fresh = || Draft { id: new_id(), text: String::new() };
+    let fresh = || Draft { id: new_id(), text: String::new(), mark: String::new() };
     if let (Some(text), Some(sent)) = (said.typed("note"), said.sent) {
         // The text that was saved from this form is another one: this one is a note of its own.
         let saved_before = said.error.is_some_and(|error| error.status == StatusCode::CONFLICT);
         let id = Some(sent.text("id")).filter(|id| is_id(id) && !saved_before).map_or_else(new_id, str::to_owned);
-        return Ok(Draft { id, text: text.to_owned() });
+        return Ok(Draft { id, text: text.to_owned(), mark: sent.text("seen").to_owned() });
     }
     Ok(app.database.draft(visit.staff.id, patient).await?.unwrap_or_else(fresh))
 }
@@ -361,18 +364,32 @@ pub(crate) async fn keep_draft(
     sent: Sent,
 ) -> Result<StatusCode> {
     find(&app, id).await?;
-    let (text, staff) = (lines(sent.text("text")), visit.staff.id);
+    let (text, staff) = (lines(sent.text("text")), &visit.staff);
     check_note(&text)?;
-    if text.is_empty() {
-        app.database.remove_draft(staff, id).await?;
-        return Ok(StatusCode::NO_CONTENT);
-    }
     let note = match sent.text("id") {
         note if is_id(note) => note.to_owned(),
-        _ => app.database.draft(staff, id).await?.map_or_else(new_id, |draft| draft.id),
+        _ => app.database.draft(staff.id, id).await?.map_or_else(new_id, |draft| draft.id),
     };
-    app.database.keep_draft(staff, id, &Draft { id: note, text }).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let window = window(&sent);
+    let kept = if !text.is_empty() {
+        app.database.keep_draft(staff, id, (&note, &text), window).await?
+    } else if app.database.remove_draft(staff.id, id, &note, window).await? {
+        DraftKept::Kept
+    } else {
+        DraftKept::Elsewhere
+    };
+    let refused = match kept {
+        DraftKept::Kept | DraftKept::Saved => return Ok(StatusCode::NO_CONTENT),
+        DraftKept::AnotherSaved => AppError { code: Some("saved"), ..AppError::conflict(SAVED_BEFORE) },
+        DraftKept::Elsewhere => {
+            AppError::conflict("Another note for this patient is half written, in another window. Save that one first.")
+        }
+    };
+    Err(refused)
+}
+
+fn window(sent: &Sent) -> Window<'_> {
+    Window { page: Some(sent.text("page")).filter(|page| is_id(page)).unwrap_or_default(), seen: sent.text("seen") }
 }
 
 pub(crate) async fn add_note(
@@ -398,12 +415,13 @@ async fn try_add_note(app: &App, visit: &Visit, patient: i64, sent: &Sent) -> Re
     if !is_id(sent.text("id")) {
         return Err(AppError::invalid("note", "The form is incomplete. Save the note again."));
     }
-    let added = app.database.add_note(patient, sent.text("id"), text.trim(), &visit.staff.name).await?;
+    let added = app.database.add_note(patient, sent.text("id"), text.trim(), &visit.staff).await?;
     if added == NoteAdded::AnotherBefore {
-        let words = "Another note was saved from this form already. Save this one as a note of its own.";
-        return Err(AppError::conflict(words));
+        return Err(AppError::conflict(SAVED_BEFORE));
     }
-    Ok(app.database.remove_draft(visit.staff.id, patient).await?)
+    // A page of the release before does not say what it was opened with.
+    let window = sent.fields().any(|(name, _)| name == "seen").then(|| window(sent));
+    Ok(app.database.settle_draft(visit.staff.id, patient, sent.text("id"), window).await?)
 }
 
 /// A form ends its lines otherwise than the page that it was typed in.

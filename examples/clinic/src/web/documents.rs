@@ -189,7 +189,8 @@ pub(crate) async fn download(
     let how = disposition(&document);
     let answer = async || {
         let answer = app.documents.get(&id).respond(&method, &headers).disposition(how).file_name(&document.name);
-        answer.content_type(&document.content_type).await
+        // Who comes next to this browser must not go back to it.
+        answer.content_type(&document.content_type).cache_control(HeaderValue::from_static("private, no-store")).await
     };
     let answered = match answer().await {
         Err(error) if error.kind() == ErrorKind::NotFound && commit(&app, &document).await? => answer().await,

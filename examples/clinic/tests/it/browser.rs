@@ -346,17 +346,23 @@ impl Visitor<'_> {
 
     /// As when the answer to the first was lost, and somebody went on writing.
     async fn save_two_notes_from_one_form(&self) {
+        self.keys("#note", "The second note.").await;
+        self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
         self.run(
             "const form = document.querySelector('.note-form'); \
+             document.querySelector('#draft-status').textContent = ''; \
              const body = new URLSearchParams(new FormData(form)); \
              body.set('text', 'The first note.'); \
              return fetch(form.action, { method: 'POST', body }).then(() => true)",
         )
         .await;
-        self.keys("#note", "The second note.").await;
         self.click(".note-form button").await;
         self.until("document.querySelector('#note-error').textContent.includes('saved from this form already')").await;
         assert_eq!(self.eval("document.activeElement.id").await, "note");
+        // What was kept under the id of the first one is kept under another.
+        self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
+        let page = "return fetch(location.pathname).then((answer) => answer.text())";
+        assert!(self.run(page).await.as_str().unwrap().contains(">The second note.</textarea>"));
         self.click(".note-form button").await;
         self.until("document.querySelector('#notes .notice')?.textContent === 'The note is saved.'").await;
         let notes =

@@ -219,3 +219,58 @@ async fn a_document_is_never_a_script_or_a_page_of_this_site() {
         assert!(header("content-security-policy").contains("sandbox"));
     }
 }
+
+/// Of two windows on one chart: what one of them was told is kept is not lost by the other.
+#[tokio::test]
+async fn a_second_half_written_note_is_not_kept_in_place_of_the_first() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff102").await;
+    let (first, second) = ("5e".repeat(16), "6f".repeat(16));
+    let keep = async |id: &str, text: &str| {
+        let request = client.request(Method::PUT, "/patients/44/draft").header("x-csrf-token", client.csrf());
+        request.form(&[("id", id), ("text", text)]).send().await.unwrap()
+    };
+    let area = async || client.get("/patients/44").await.unwrap().text().await.unwrap();
+    assert_eq!(keep(&first, "Long and careful").await.status(), StatusCode::NO_CONTENT);
+    let refused = keep(&second, "Short").await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert!(refused.text().await.unwrap().contains("in another window"));
+    client.post("/patients/44/notes", &[("id", &*second), ("text", "Short")]).await.unwrap();
+    assert!(area().await.contains(">Long and careful</textarea>"));
+    client.post("/patients/44/notes", &[("id", &*first), ("text", "Long and careful")]).await.unwrap();
+    // One that was on its way when its note was saved is no draft any more.
+    let refused = keep(&first, "Long and care").await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert!(refused.text().await.unwrap().contains(r#""code":"saved""#));
+    assert!(!area().await.contains("Long and care</textarea>"));
+    assert_eq!(keep(&first, "Long and careful").await.status(), StatusCode::NO_CONTENT, "it is in the note");
+    assert!(!area().await.contains("Long and careful</textarea>"));
+}
+
+/// Two windows that show the same draft.
+#[tokio::test]
+async fn of_two_windows_on_one_draft_the_later_one_does_not_write_over_the_first() {
+    let clinic = clinic::shared().await;
+    let client = Client::logged_in(clinic.address(), "staff103").await;
+    let (id, pages) = ("7a".repeat(16), ["1b".repeat(16), "2c".repeat(16)]);
+    let area = async || client.get("/patients/58").await.unwrap().text().await.unwrap();
+    let keep = async |page: &str, seen: &str, text: &str| {
+        let request = client.request(Method::PUT, "/patients/58/draft").header("x-csrf-token", client.csrf());
+        let request = request.header("accept", "application/json");
+        request.form(&[("id", &*id), ("page", page), ("seen", seen), ("text", text)]).send().await.unwrap()
+    };
+    assert_eq!(keep(&pages[0], "", "Sleeps").await.status(), StatusCode::NO_CONTENT);
+    let page = area().await;
+    let seen = page.split_once(r#"name="seen" value=""#).unwrap().1.split_once('"').unwrap().0.to_owned();
+    assert_eq!(keep(&pages[0], "", "Sleeps well").await.status(), StatusCode::NO_CONTENT);
+    for text in ["Sleeps badly", ""] {
+        let refused = keep(&pages[1], &seen, text).await;
+        assert_eq!(refused.status(), StatusCode::CONFLICT);
+        assert!(refused.text().await.unwrap().contains("in another window"));
+    }
+    // It is saved all the same, and what the first one has kept stays.
+    let fields = [("id", &*id), ("page", &*pages[1]), ("seen", &*seen), ("text", "Sleeps badly")];
+    client.post("/patients/58/notes", &fields).await.unwrap();
+    let page = area().await;
+    assert!(page.contains(">Sleeps badly</p>") && page.contains(">Sleeps well</textarea>"), "{page}");
+}

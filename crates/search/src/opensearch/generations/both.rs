@@ -19,6 +19,7 @@ use super::super::versions::present;
 use super::ground::Ground;
 use super::set::{Beside, told};
 use super::view::View;
+use crate::outcome::of_all;
 use crate::work::{Stop, away};
 use crate::{DocumentId, Operation, Outcome, Refresh};
 
@@ -90,12 +91,10 @@ impl Both<'_> {
                     written.is_lost(&group, &error);
                     continue;
                 }
-                if written.is_first(&group) {
+                if written.is_nothing() {
                     return Err(error);
                 }
-                for place in group.into_iter().filter(|place| written.outcomes[*place].is_none()).collect::<Vec<_>>() {
-                    written.outcomes[place] = Some(Outcome::Failed(again(&error)));
-                }
+                written.fail(group, &error);
             }
         }
         Ok(written)
@@ -188,8 +187,9 @@ impl Both<'_> {
             }
             written.outcomes[place] = Some(outcome);
         }
-        self.tell_again(operations, late, &mut told).await?;
-        self.tell(operations, told, written).await
+        self.tell_again(operations, late, &mut told, written).await;
+        self.tell(operations, told, written).await;
+        Ok(())
     }
 
     /// Sends what has a version to the elder generation, which knows what is too late. Gives those that go on.
@@ -225,7 +225,14 @@ impl Both<'_> {
             }
         }
         let ids = late.iter().map(|place| operations[*place].id().clone()).collect();
-        let found = present(&self.ground.client, &alias, ids, self.deadline).await?;
+        let found = match present(&self.ground.client, &alias, ids, self.deadline).await {
+            Ok(found) => found,
+            // What is late is in the index already, if it is; what it took beside that goes on.
+            Err(error) => {
+                written.fail(late.drain(..), &error);
+                Vec::new()
+            }
+        };
         for (place, found) in late.into_iter().zip(found) {
             // One that was sent before may be in this one only.
             let is_there = match &operations[place] {
@@ -234,6 +241,9 @@ impl Both<'_> {
             };
             if !is_there {
                 written.outcomes[place] = Some(Outcome::Stale);
+            } else if let Some(version) = operations[place].version() {
+                // What the live one says of it is not all that there is to say.
+                written.accepted.insert(place, had(&operations[place], version));
             }
         }
         Ok(places.into_iter().filter(|place| written.outcomes[*place].is_none()).collect())
@@ -241,14 +251,21 @@ impl Both<'_> {
 
     /// What the other one lacks of what came too late: this may be the second time that it is sent, and the first time only one
     /// of them has got it.
-    async fn tell_again(&self, operations: &[Operation], late: Vec<usize>, told: &mut Told) -> Result<()> {
-        let Some((beside, _)) = self.beside().filter(|_| !late.is_empty()) else { return Ok(()) };
+    async fn tell_again(&self, operations: &[Operation], late: Vec<usize>, told: &mut Told, written: &mut Written) {
+        let Some((beside, _)) = self.beside().filter(|_| !late.is_empty()) else { return };
         let ids: Vec<_> = late.iter().map(|place| operations[*place].id().clone()).collect();
         let alias = self.ground.alias.as_str();
-        let addresses = [&self.view.live, beside].map(|known| self.view.address(alias, known));
-        let client = &self.ground.client;
-        let decided = present(client, &addresses[0], ids.clone(), self.deadline).await?;
-        let known = present(client, &addresses[1], ids, self.deadline).await?;
+        let found = async |known: &Known| {
+            present(&self.ground.client, &self.view.address(alias, known), ids.clone(), self.deadline).await
+        };
+        let found = async { Ok((found(&self.view.live).await?, found(beside).await?)) };
+        let (decided, known) = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                late.iter().for_each(|place| written.outcomes[*place] = None);
+                return written.fail(late, &error);
+            }
+        };
         for (nth, place) in late.into_iter().enumerate() {
             let is_all_of_it = match &operations[place] {
                 Operation::Upsert(record) => decided[nth] == record.version(),
@@ -258,37 +275,41 @@ impl Both<'_> {
                 told.push(place, operations[place].clone(), true);
             }
         }
-        Ok(())
     }
 
     /// Tells the other one what is so now.
-    async fn tell(&self, operations: &[Operation], told: Told, written: &mut Written) -> Result<()> {
-        let Some((beside, state)) = self.beside().filter(|_| !told.places.is_empty()) else { return Ok(()) };
+    async fn tell(&self, operations: &[Operation], told: Told, written: &mut Written) {
+        let Some((beside, state)) = self.beside().filter(|_| !told.places.is_empty()) else { return };
+        let Told { places, operations: telling, unversioned } = told;
         if state.is_of_rows() {
-            let has_version = |nth: usize| !told.unversioned.contains(&told.places[nth]);
-            if !self.note(beside.number, &told.operations, has_version).await? {
-                told.places.iter().for_each(|place| written.is_gone(*place));
-                return Ok(());
+            let has_version = |nth: usize| !unversioned.contains(&places[nth]);
+            match self.note(beside.number, &telling, has_version).await {
+                Ok(true) => {}
+                Ok(false) => return places.iter().for_each(|place| written.is_gone(*place)),
+                Err(error) => return self.not_told(&places, &error, written),
             }
         }
-        let sent = self.by(beside, told.operations).await?;
+        let sent = match self.by(beside, telling).await {
+            Ok(sent) => sent,
+            Err(error) => return self.not_told(&places, &error, written),
+        };
         let alias = super::set::told(self.ground.alias.as_str(), beside.number);
         let to = To { client: &self.ground.client, alias: &alias, rule: Rule::Exact };
         let mut run = Run::new(to, &sent, self.is_long, self.deadline);
         let done = run.finish(Refresh::None).await;
         let Run { outcomes, gone, .. } = run;
         if let Err(error) = done {
-            return self.not_told(&told.places, &error, written);
+            return self.not_told(&places, &error, written);
         }
         for (nth, outcome) in outcomes.into_iter().enumerate() {
-            let place = told.places[nth];
+            let place = places[nth];
             if gone.contains(&nth) {
                 written.is_gone(place);
                 continue;
             }
             match outcome {
-                Some(Outcome::Failed(error)) => self.not_told(&[place], &error, written)?,
-                Some(Outcome::Stale) if told.unversioned.contains(&place) => {
+                Some(Outcome::Failed(error)) => self.not_told(&[place], &error, written),
+                Some(Outcome::Stale) if unversioned.contains(&place) => {
                     let repaired = self.repair(&operations[place], beside).await;
                     written.outcomes[place] = match repaired {
                         Ok(Some(outcome)) => Some(outcome),
@@ -299,18 +320,16 @@ impl Both<'_> {
                 _ => {}
             }
         }
-        Ok(())
     }
 
-    fn not_told(&self, places: &[usize], error: &Error, written: &mut Written) -> Result<()> {
+    fn not_told(&self, places: &[usize], error: &Error, written: &mut Written) {
         if self.may_lack() {
             tracing::warn!(name: "search.generation_behind", error = %error, "a generation that is being filled was not written");
-            return Ok(());
+            return;
         }
         for place in places {
-            written.outcomes[*place] = Some(Outcome::Failed(in_one(again(error))));
+            written.outcomes[*place] = Some(Outcome::Failed(in_one(of_all(error))));
         }
-        Ok(())
     }
 }
 
@@ -349,16 +368,27 @@ impl Written {
                 None => {
                     self.gone.insert(place);
                     self.applied.extend(self.accepted.remove(&place).map(|accepted| (place, accepted)));
-                    self.outcomes[place] = Some(Outcome::Failed(again(error)));
+                    self.outcomes[place] = Some(Outcome::Failed(of_all(error)));
                 }
             }
         }
     }
 
-    /// Whether nothing was written before these.
-    fn is_first(&self, places: &[usize]) -> bool {
-        let before = places.first().copied().unwrap_or_default();
-        self.outcomes[..before].iter().all(|outcome| !matches!(outcome, Some(outcome) if is_applied(outcome)))
+    /// Whether no generation has taken any of it.
+    fn is_nothing(&self) -> bool {
+        let is_none = |outcome: &Outcome| !is_applied(outcome) && !is_in_doubt(outcome);
+        self.accepted.is_empty() && self.applied.is_empty() && self.outcomes.iter().flatten().all(is_none)
+    }
+
+    /// Says of those of which nothing is known yet that they failed: in doubt where the elder generation has them.
+    fn fail(&mut self, places: impl IntoIterator<Item = usize>, error: &Error) {
+        for place in places {
+            if self.outcomes[place].is_none() {
+                let cause = of_all(error);
+                let cause = if self.accepted.remove(&place).is_some() { in_one(cause) } else { cause };
+                self.outcomes[place] = Some(Outcome::Failed(cause));
+            }
+        }
     }
 }
 
@@ -373,6 +403,14 @@ fn now(operation: &Operation, outcome: &Outcome, absent: Option<u64>) -> Operati
         }
         (Operation::Delete { id, version }, _) => Operation::Delete { id: id.clone(), version: version.or(absent) },
         (operation, _) => operation.clone(),
+    }
+}
+
+/// What became of an operation that a generation had taken in before.
+const fn had(operation: &Operation, version: u64) -> Outcome {
+    match operation {
+        Operation::Upsert(_) => Outcome::Updated { version },
+        Operation::Delete { .. } => Outcome::Deleted { version },
     }
 }
 
@@ -397,9 +435,9 @@ pub(crate) const fn is_applied(outcome: &Outcome) -> bool {
     !matches!(outcome, Outcome::Stale | Outcome::Failed(_))
 }
 
-/// One failure of several operations.
-pub(crate) fn again(error: &Error) -> Error {
-    Error::new(error.kind(), error.message().to_owned()).with_backend(BACKEND).with_retry(error.retry())
+/// Whether a generation may have it.
+fn is_in_doubt(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(error) if error.kind() == ErrorKind::OutcomeUnknown)
 }
 
 pub(super) fn in_one(cause: Error) -> Error {

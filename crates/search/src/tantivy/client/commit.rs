@@ -18,6 +18,8 @@ impl Client {
             return Ok(());
         }
         let inner = open_writer(&self.index, &self.config)?;
+        // What a commit that failed left takes room, and a file of deletes has the name that the next try gives it.
+        inner.garbage_collect_files().wait().map_err(map_error)?;
         // The commit that failed may have come as far as the disk.
         self.show()?;
         for (id, change) in self.pending.all() {

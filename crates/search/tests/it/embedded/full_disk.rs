@@ -1,5 +1,6 @@
 //! A disk without space: what was acknowledged is kept and committed when there is space again, and health says so.
 
+use std::path::Path;
 use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, HealthStatus, Retry};
@@ -71,6 +72,49 @@ async fn the_process_on_the_small_disk() {
 #[test]
 fn a_full_disk_loses_nothing_that_was_acknowledged() {
     SmallDisk::run(4, "embedded::full_disk::the_process_on_the_small_disk");
+}
+
+/// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
+#[tokio::test]
+async fn the_process_that_deletes_on_the_small_disk() {
+    let Some(disk) = SmallDisk::here() else { return };
+    let folder = disk.path().join("index");
+    let config = || TantivyConfig::folder(&folder).with_commit_interval(Duration::from_secs(3_600));
+    let index = config().open(schema()).await.unwrap();
+    let rows: Vec<_> = (0..9).map(|row| upsert(&format!("{row}"), "cholera")).collect();
+    index.bulk(rows).await.unwrap().check().unwrap();
+    let delete = |row: u32| Operation::Delete { id: DocumentId::new(format!("{row}")).unwrap(), version: None };
+    // Behind it a log of deletes has room in its last block.
+    index.bulk(vec![delete(0)]).await.unwrap().check().unwrap();
+    disk.fill("filler");
+    let files = || walk(&folder);
+    let queued = BulkOptions::default().with_durability(Durability::Queued);
+    index.bulk_with(vec![delete(1), delete(2)], queued).await.unwrap().check().unwrap();
+    let mut most = 0;
+    for _ in 0..10 {
+        is_full(&index.refresh().await.unwrap_err());
+        most = most.max(files());
+    }
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    index.refresh().await.unwrap();
+    assert_eq!(index.health().await.status, HealthStatus::Up);
+    assert_eq!(index.count(&Query::all().into()).await.unwrap(), 6);
+    assert!(most <= files() + 2, "what failed tries leave is removed: {most} files");
+    index.close().await.unwrap();
+    drop(index);
+    let index = config().open(schema()).await.unwrap();
+    assert_eq!(index.count(&Query::all().into()).await.unwrap(), 6);
+    assert!(index.get(&DocumentId::new("1").unwrap()).await.unwrap().is_none());
+}
+
+fn walk(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn deletes_that_could_not_be_committed_are_committed_once_there_is_room() {
+    SmallDisk::run(4, "embedded::full_disk::the_process_that_deletes_on_the_small_disk");
 }
 
 /// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
