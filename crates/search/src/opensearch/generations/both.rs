@@ -227,6 +227,7 @@ impl Both<'_> {
         let ids = late.iter().map(|place| operations[*place].id().clone()).collect();
         let found = match present(&self.ground.client, &alias, ids, self.deadline).await {
             Ok(found) => found,
+            Err(error) if self.is_moved(&error).await => return Err(error),
             // What is late is in the index already, if it is; what it took beside that goes on.
             Err(error) => {
                 written.fail(late.drain(..), &error);
