@@ -262,6 +262,7 @@ impl Both<'_> {
         let found = async { Ok((found(&self.view.live).await?, found(beside).await?)) };
         let (decided, known) = match found.await {
             Ok(found) => found,
+            Err(error) if self.is_moved(&error).await => return written.gone.extend(late),
             Err(error) => {
                 late.iter().for_each(|place| written.outcomes[*place] = None);
                 return written.fail(late, &error);
