@@ -124,13 +124,13 @@ impl Run<'_> {
 
     /// Sends these operations once. Gives those that should be sent again.
     async fn round(&mut self, places: &Arc<Vec<usize>>, refresh: Refresh) -> Result<Vec<usize>> {
-        let (mut again, mut sent, mut most) = (Vec::new(), 0, usize::MAX);
+        let (mut rejected, mut sent, mut most) = (HashSet::new(), 0, usize::MAX);
         while sent < places.len() {
             match self.send_next(places, sent..places.len().min(most.saturating_add(sent)), refresh).await {
                 Ok((batch, Sent::Answered(verdicts))) => {
                     sent += batch.places.len();
                     most = most.saturating_mul(2);
-                    again.extend(self.settle(&batch, verdicts));
+                    rejected.extend(self.settle(&batch, verdicts));
                 }
                 // Nothing of it was applied.
                 Ok((batch, Sent::TooLarge)) => {
@@ -148,7 +148,8 @@ impl Run<'_> {
             }
             self.requests += 1;
         }
-        Ok(again)
+        // Of all of them: what was refused of one request may be overtaken by what another one has written.
+        Ok(if rejected.is_empty() { Vec::new() } else { resendable(self.operations, places, &rejected) })
     }
 
     /// Sends as many of these operations as one request may have, from the first of the range on.
@@ -241,7 +242,8 @@ impl Run<'_> {
         error::of_doubt(Effect::Repeatable, error).with_key(self.operations[place].id().as_str())
     }
 
-    fn settle(&mut self, batch: &Batch, verdicts: Vec<Verdict>) -> Vec<usize> {
+    /// Gives those that the server had no room for.
+    fn settle(&mut self, batch: &Batch, verdicts: Vec<Verdict>) -> HashSet<usize> {
         let mut rejected = HashSet::new();
         for (place, verdict) in batch.places.iter().zip(verdicts) {
             self.outcomes[*place] = Some(match verdict {
@@ -265,7 +267,7 @@ impl Run<'_> {
                 }
             });
         }
-        if rejected.is_empty() { Vec::new() } else { resendable(self.operations, &batch.places, &rejected) }
+        rejected
     }
 }
 

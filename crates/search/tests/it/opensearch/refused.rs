@@ -49,6 +49,26 @@ async fn a_bulk_that_is_too_large_is_sent_in_halves() {
     assert!(stub.received("_bulk").len() < 20, "not one by one");
 }
 
+/// Sent again, the older one would take the place of the newer one.
+#[tokio::test]
+async fn what_had_no_room_in_one_request_is_not_sent_behind_what_another_one_wrote() {
+    const BUSY: &str = r#"{"index":{"status":429,"error":{"type":"es_rejected_execution_exception"}}}"#;
+    let (stub, index) = index("", |request, _| match of_five(request) {
+        (200, _) if request.body.contains("older") => {
+            items(&[[BUSY].as_slice(), &vec![CREATED; operations(request) - 1]].concat())
+        }
+        answer => answer,
+    })
+    .await;
+    let title = |n: usize| if n == 0 { "older" } else { "ward" };
+    let bulk = (0..20).map(|n| Operation::Upsert(row(n % 15, title(n)))).collect();
+    let outcomes = index.bulk(bulk).await.unwrap().outcomes;
+    assert!(matches!(&outcomes[0], Outcome::Failed(error) if error.kind() == ErrorKind::RateLimited), "{outcomes:?}");
+    assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Outcome::Created { .. })), "{outcomes:?}");
+    let taken = |request: &&Received| operations(request) <= 5 && request.body.contains("older");
+    assert_eq!(stub.received("_bulk").iter().filter(taken).count(), 1);
+}
+
 #[tokio::test]
 async fn rows_are_filled_in_by_halves_and_only_the_one_that_is_too_large_by_itself_fails() {
     let (_stub, index) = index("", |request, _| of_five(request)).await;
