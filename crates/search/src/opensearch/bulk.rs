@@ -137,7 +137,7 @@ impl Run<'_> {
                     most = batch.places.len() / 2;
                     continue;
                 }
-                Err(error) if self.requests == 0 => return Err(error),
+                Err(error) if self.requests == 0 && self.in_doubt.is_empty() => return Err(error),
                 Err(error) => {
                     // The call as a whole has had an effect, so each operation gets its own error.
                     for place in &places[sent..] {
@@ -209,6 +209,10 @@ impl Run<'_> {
         let body = answer.into_body().map_err(|error| refused(self.client.name_setting(error)))?;
         let mut verdicts = self.read(batch, body).await?;
         self.read_back(batch, in_doubt, &mut verdicts).await;
+        // What an earlier try has done of it, another generation may have undone by now.
+        let unsure = |verdict: &Verdict| in_doubt && matches!(verdict, Verdict::Gone(_) | Verdict::Rejected(_));
+        let unsure = batch.places.iter().zip(&verdicts).filter(|(_, verdict)| unsure(verdict));
+        self.in_doubt.extend(unsure.map(|(place, _)| *place));
         Ok(Sent::Answered(verdicts))
     }
 

@@ -390,7 +390,7 @@ pub(super) fn of_long_answer(effect: Effect, limit: u64, node: &dyn fmt::Display
 
 /// Whether what was asked for is not there, as the server says for good.
 pub(super) fn is_gone(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unavailable && !error.is_retryable()
+    error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Never
 }
 
 /// The error where an index was looked for that was there before.

@@ -3,6 +3,7 @@
 //! It is sent to an alias whose name says which there are, so that a server takes it only from who knows them. What one of
 //! them did not take in, for there are others by then, is sent again by what is so now.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::bulk::{Rule, Run, To};
 use super::checked::refusals;
 use super::client;
 use super::error::{self, BACKEND, Effect};
-use super::generations::{Both, Rows, SLOW, View, Written, is_applied, not_filled};
+use super::generations::{Both, Rows, SLOW, View, Written, is_applied, is_in_doubt, not_filled};
 use super::{OpenSearchIndex, Seen};
 use crate::outcome::of_all;
 use crate::work::{Stop, away};
@@ -88,25 +89,27 @@ impl Sending<'_> {
     /// seen yet.
     async fn all(&self, mut outcomes: Vec<Option<Outcome>>) -> Result<(Vec<Outcome>, bool)> {
         let mut before: Vec<Option<Outcome>> = outcomes.iter().map(|_| None).collect();
-        let (mut unseen, mut stayed) = (false, false);
+        let (mut unseen, mut stayed, mut doubted) = (false, false, HashSet::new());
         for round in 0.. {
             let view = match self.thawed().await {
-                Err(error) if round > 0 => return Ok((self.given_up(outcomes, before, &error), true)),
+                Err(error) if round > 0 => return Ok((self.given_up(outcomes, (before, &doubted), &error), true)),
                 view => view?,
             };
             let start = Instant::now();
-            let mut written = match self.once(&view, std::mem::take(&mut outcomes), &before).await {
+            let is_again = |place: &usize| before[*place].is_some() || doubted.contains(place);
+            let known = std::mem::take(&mut outcomes);
+            let mut written = match self.once(&view, known.iter().map(decided).collect(), is_again).await {
                 Err(error) if round == 0 => return Err(error),
-                Err(error) => {
-                    let unknown = before.iter().map(|_| None).collect();
-                    return Ok((self.given_up(unknown, before, &error), true));
-                }
+                Err(error) => return Ok((self.given_up(known, (before, &doubted), &error), true)),
                 Ok(written) => written,
             };
+            for (place, known) in known.into_iter().enumerate().filter(|(_, known)| known.is_some()) {
+                written.outcomes[place] = known;
+            }
             unseen |= written.unseen || round > 0;
             let moved = !written.gone.is_empty();
             if !moved && start.elapsed() < SLOW {
-                return Ok((settled(written.outcomes, before), unseen));
+                return Ok((settled(written.outcomes, before, &doubted), unseen));
             }
             let looked = self.index.look(self.left()).await;
             let same = self.index.seen().view.set == view.set;
@@ -115,25 +118,17 @@ impl Sending<'_> {
                 let is_last = !matches!(looked, Ok(Some(_))) || same && std::mem::replace(&mut stayed, true);
                 if is_last || Instant::now() >= self.deadline {
                     written.restore();
-                    return Ok((settled(written.outcomes, before), unseen));
+                    return Ok((settled(written.outcomes, before, &doubted), unseen));
                 }
                 if same {
                     sleep(PAUSE).await;
                 }
             } else if let Err(error) = looked {
-                return Ok((self.given_up(written.outcomes, before, &error), true));
+                return Ok((self.given_up(written.outcomes, (before, &doubted), &error), true));
             } else if same {
-                return Ok((settled(written.outcomes, before), unseen));
+                return Ok((settled(written.outcomes, before, &doubted), unseen));
             }
-            // There are others by now. What was applied is applied again by what is so now.
-            for (place, before) in before.iter_mut().enumerate() {
-                let applied = written.outcomes[place].take_if(|outcome| is_applied(outcome));
-                let applied = applied.or_else(|| written.applied.remove(&place));
-                if written.gone.contains(&place) {
-                    written.outcomes[place] = None;
-                }
-                *before = applied.or_else(|| before.take());
-            }
+            carry(&mut written, &mut before, &mut doubted);
             outcomes = written.outcomes;
         }
         unreachable!("the loop ends by returning")
@@ -160,10 +155,10 @@ impl Sending<'_> {
         &self,
         view: &Arc<View>,
         outcomes: Vec<Option<Outcome>>,
-        before: &[Option<Outcome>],
+        is_again: impl Fn(&usize) -> bool,
     ) -> Result<Written> {
-        let is_again = |place: &usize| before[*place].is_some() && self.operations[*place].version().is_some();
-        let again = Arc::new((0..before.len()).filter(is_again).collect());
+        let is_again = |place: &usize| self.operations[*place].version().is_some() && is_again(place);
+        let again = Arc::new((0..self.operations.len()).filter(is_again).collect());
         let fence = self.options.fence.as_ref().map(|fence| (&self.index.marks, fence));
         let ground = &*self.index.ground;
         if view.beside.is_some() {
@@ -182,12 +177,17 @@ impl Sending<'_> {
     }
 
     /// Nobody can say any more which generations have what was applied.
-    fn given_up(&self, outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>, error: &Error) -> Vec<Outcome> {
+    fn given_up(
+        &self,
+        outcomes: Vec<Option<Outcome>>,
+        (before, doubted): (Vec<Option<Outcome>>, &HashSet<usize>),
+        error: &Error,
+    ) -> Vec<Outcome> {
         let failed = |(place, (outcome, before)): (usize, (Option<Outcome>, Option<Outcome>))| {
             let key = self.operations[place].id().as_str();
             match outcome {
                 Some(outcome) if !is_applied(&outcome) && before.is_none() => outcome,
-                None if before.is_none() => Outcome::Failed(of_all(error).with_key(key)),
+                None if before.is_none() && !doubted.contains(&place) => Outcome::Failed(of_all(error).with_key(key)),
                 _ => Outcome::Failed(error::of_doubt(Effect::Once, of_all(error)).with_key(key)),
             }
         };
@@ -195,18 +195,42 @@ impl Sending<'_> {
     }
 }
 
+/// There are others by now. What was applied is applied again by what is so now.
+fn carry(written: &mut Written, before: &mut [Option<Outcome>], doubted: &mut HashSet<usize>) {
+    for (place, before) in before.iter_mut().enumerate() {
+        let applied = written.outcomes[place].take_if(|outcome| is_applied(outcome));
+        let applied = applied.or_else(|| written.applied.remove(&place));
+        if written.gone.contains(&place) {
+            let was = written.outcomes[place].take();
+            doubted.extend(was.filter(is_in_doubt).map(|_| place));
+        }
+        *before = applied.or_else(|| before.take());
+    }
+}
+
 /// What became of each: what was applied at first, and came too late when it was sent again, was applied; what was refused then
 /// is in doubt.
-fn settled(outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>) -> Vec<Outcome> {
-    let settle = |(outcome, before): (Option<Outcome>, Option<Outcome>)| match (outcome, before) {
+fn settled(outcomes: Vec<Option<Outcome>>, before: Vec<Option<Outcome>>, doubted: &HashSet<usize>) -> Vec<Outcome> {
+    let settle = |(place, (outcome, before)): (usize, (Option<Outcome>, Option<Outcome>))| match (outcome, before) {
         (None | Some(Outcome::Stale | Outcome::NotFound), Some(before)) => before,
-        (Some(Outcome::Failed(error)), Some(_)) if error.kind() != ErrorKind::OutcomeUnknown => {
+        // The same version once more.
+        (Some(Outcome::Updated { version }), Some(Outcome::Created { version: before })) if version == before => {
+            Outcome::Created { version }
+        }
+        (Some(Outcome::Failed(error)), before)
+            if error.kind() != ErrorKind::OutcomeUnknown && (before.is_some() || doubted.contains(&place)) =>
+        {
             let key = error.key().unwrap_or_default().to_owned();
             Outcome::Failed(error::of_doubt(Effect::Once, error).with_key(&key))
         }
         (outcome, _) => outcome.expect("each was refused or sent"),
     };
-    outcomes.into_iter().zip(before).map(settle).collect()
+    outcomes.into_iter().zip(before).enumerate().map(settle).collect()
+}
+
+/// In place of what is known of an operation, which is not sent any more.
+fn decided(known: &Option<Outcome>) -> Option<Outcome> {
+    known.as_ref().map(|_| Outcome::Failed(Error::new(ErrorKind::Unexpected, "it was told before")))
 }
 
 #[cfg(test)]
@@ -222,14 +246,15 @@ mod tests {
             refused(ErrorKind::InvalidInput),
             refused(ErrorKind::InvalidInput),
             Some(Outcome::Stale),
+            refused(ErrorKind::InvalidInput),
         ];
-        let told = settled(outcomes, vec![applied(), applied(), None, applied()]);
+        let told = settled(outcomes, vec![applied(), applied(), None, applied(), None], &HashSet::from([4]));
         let failed = |outcome: &Outcome| match outcome {
             Outcome::Failed(error) => Some((error.kind(), error.key() == Some("a"))),
             _ => None,
         };
         let unknown = Some((ErrorKind::OutcomeUnknown, true));
         let told: Vec<_> = told.iter().map(failed).collect();
-        assert_eq!(told, [unknown, unknown, Some((ErrorKind::InvalidInput, true)), None]);
+        assert_eq!(told, [unknown, unknown, Some((ErrorKind::InvalidInput, true)), None, unknown]);
     }
 }

@@ -102,7 +102,9 @@ impl Both<'_> {
 
     /// Whether something was not where it was looked for because there are other generations by now.
     async fn is_moved(&self, error: &Error) -> bool {
-        error::is_gone(error) && self.ground.present().await.is_ok_and(|now| now.set != self.view.set)
+        let left = self.left().max(Duration::from_millis(1));
+        error::is_gone(error)
+            && self.ground.view(Some(left)).await.is_ok_and(|now| now.is_some_and(|now| now.set != self.view.set))
     }
 
     /// Which of the operations at these places were taken before, by their places among those.
@@ -312,12 +314,12 @@ impl Both<'_> {
             match outcome {
                 Some(Outcome::Failed(error)) => self.not_told(&[place], &error, written),
                 Some(Outcome::Stale) if unversioned.contains(&place) => {
-                    let repaired = self.repair(&operations[place], beside).await;
-                    written.outcomes[place] = match repaired {
-                        Ok(Some(outcome)) => Some(outcome),
-                        Ok(None) => written.outcomes[place].take(),
-                        Err(error) => Some(Outcome::Failed(in_one(error))),
-                    };
+                    match self.repair(&operations[place], beside).await {
+                        Ok(Some(outcome)) => written.outcomes[place] = Some(outcome),
+                        Ok(None) => {}
+                        Err(error) if self.is_moved(&error).await => written.is_gone(place),
+                        Err(error) => written.outcomes[place] = Some(Outcome::Failed(in_one(error))),
+                    }
                 }
                 _ => {}
             }
@@ -357,7 +359,8 @@ impl Written {
     /// Takes note that the other generation is not what it was, so that this was applied to one only.
     fn is_gone(&mut self, place: usize) {
         self.gone.insert(place);
-        self.applied.extend(self.outcomes[place].take().map(|outcome| (place, outcome)));
+        let applied = self.outcomes[place].take_if(|outcome| is_applied(outcome));
+        self.applied.extend(applied.map(|outcome| (place, outcome)));
     }
 
     /// Takes note that a generation was not where it was looked for: what these are in the end is only known by what is so now.
@@ -438,7 +441,7 @@ pub(crate) const fn is_applied(outcome: &Outcome) -> bool {
 }
 
 /// Whether a generation may have it.
-fn is_in_doubt(outcome: &Outcome) -> bool {
+pub(crate) fn is_in_doubt(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(error) if error.kind() == ErrorKind::OutcomeUnknown)
 }
 

@@ -19,7 +19,7 @@ mod scan;
 pub(super) mod set;
 mod view;
 
-pub(super) use self::both::{Both, Written, is_applied};
+pub(super) use self::both::{Both, Written, is_applied, is_in_doubt};
 pub(super) use self::filler::Filler;
 pub(super) use self::ground::{Ground, Home, SLOW};
 pub(super) use self::rows::{Rows, not_filled};
