@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{ErrorKind, Fence, Namespace, Operation, Result, Timestamp, hex};
+use statehouse_core::{ErrorKind, Fence, Namespace, Result, Timestamp, hex};
 use statehouse_redis::{
     ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, REFUSE_STALE_TO_DELETE, RedisClient, RedisScript, ScriptCall,
     raise, redis, script, unexpected_answer,
