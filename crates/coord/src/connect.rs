@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(open(text).await.unwrap_err().setting(), Some("COORDINATION"), "{text}");
         }
         let error = open("gopher://h").await.unwrap_err().to_string();
-        assert!(error.contains("memory, file, s3, redis, rediss"), "{error}");
+        assert!(error.contains("memory, file, s3, az, redis, rediss"), "{error}");
     }
 
     #[test]
