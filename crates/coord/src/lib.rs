@@ -90,7 +90,7 @@
 //! | [`Epoch`]: the format that is written | never falls | never falls | may fall in a failover that lost the record: who knew the higher one goes on with it |
 //! | [`Permits`]: more than so many at once | never | not there | never while one primary keeps its data; after a failover that lost it, until the leases are over |
 //! | [`RateLimiter`], [`Counter`] | exact | not there | exact while one primary keeps its data |
-//! | [`Broadcast`] | heard by all, or [`Resync`](News::Resync) | not there | the same; of a loss between the nodes of a cluster, within two seconds |
+//! | [`Broadcast`] | heard by all, or [`Resync`](News::Resync) | not there | the same; of a loss between the nodes of a cluster, within two to four seconds |
 //!
 //! A store that replicas share and that does not keep what it was told is refused: Redis needs `appendonly yes` and
 //! `maxmemory-policy noeviction`.

@@ -68,6 +68,17 @@ impl Term {
             () = waited => {}
         }
     }
+
+    /// Returns when no more than that is left of it: soon after the machine was suspended, if it is so by then.
+    pub(crate) async fn down_to(self, left: Duration) {
+        loop {
+            let early = self.left().saturating_sub(left);
+            if early.is_zero() {
+                return;
+            }
+            sleep(early.min(LOOK)).await;
+        }
+    }
 }
 
 #[cfg(not(test))]

@@ -1,5 +1,7 @@
 //! What the layer answers itself.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -10,6 +12,9 @@ use super::format::Kept;
 
 /// On a response that was kept.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// After which time whoever is to try again does so, mostly.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a request is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +54,12 @@ impl Refusal {
         }
     }
 
-    /// A problem as RFC 9457 describes it.
     pub(super) fn response<B: Body<Data = Bytes>>(self) -> Response<IdempotencyBody<B>> {
+        self.response_for(AGAIN)
+    }
+
+    /// A problem as RFC 9457 describes it; who may come back is to do so after that time.
+    pub(super) fn response_for<B: Body<Data = Bytes>>(self, wait: Duration) -> Response<IdempotencyBody<B>> {
         let (status, title, again) = self.told();
         let text = format!(r#"{{"title":"{title}","status":{}}}"#, status.as_u16());
         let mut response = Response::new(IdempotencyBody::whole(text.into()));
@@ -59,7 +68,7 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if again {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
         }
         response
     }

@@ -11,7 +11,7 @@ use statehouse_core::policy::Backoff;
 use statehouse_core::{Condition, ErrorKind, Result, Retry, Version};
 use tokio::time::{Instant, sleep};
 
-use super::answer::Refusal;
+use super::answer::{AGAIN, Refusal};
 use super::body::{Fit, IdempotencyBody};
 use super::config::{Asked, Config};
 use super::format::{Fingerprint, Kept, Known, State};
@@ -100,8 +100,8 @@ impl Claim {
         };
         let answered = tokio::select! {
             biased;
-            // By now the key is free.
-            () = self.term.over() => return Ok(Refusal::TookTooLong.response()),
+            // By now the key is free, or will be: the store's own lease is over later where the wall clock was set forward.
+            () = self.term.over() => return Ok(self.too_late()),
             answered = answering => answered,
         };
         match answered {
@@ -120,6 +120,11 @@ impl Claim {
                 Ok(response)
             }
         }
+    }
+
+    fn too_late<B: Body<Data = Bytes>>(&self) -> Response<IdempotencyBody<B>> {
+        let left = self.term.deadline().saturating_duration_since(Instant::now());
+        Refusal::TookTooLong.response_for(left.max(AGAIN))
     }
 
     fn state_of<B>(&self, response: &Response<B>, fit: Fit) -> State {

@@ -95,11 +95,27 @@ impl Held {
         }
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.lock_lost", lock = self.key.as_str(), "a lock was lost before it was released");
-        // The answer of a renewal may have been lost: then the record would live on, and nobody holds the lock.
+        let (error, term) = (lost_before(NAME.lock, &self.key), lease.borrow().term);
+        // A step of the holder that is under way is not over for that the wall clock was set forward.
+        match Instant::now() < term.deadline() {
+            true => drop(tokio::spawn(self.clear(term))),
+            false => self.clear(term).await,
+        }
+        Err(error)
+    }
+
+    /// Frees what is left of a lock that was lost, once the store's lease would be over if it was renewed no more: the answer of a
+    /// renewal may have been lost, and then the record would live on, and nobody hold the lock.
+    async fn clear(self, term: Term) {
+        let mut leases = self.leases.clone();
+        tokio::select! {
+            biased;
+            () = sleep_until(term.deadline()) => {}
+            () = leases.closed() => return,
+        }
         if let Err(error) = self.free(None).await {
             tracing::debug!(name: "coord.lock_not_freed", lock = self.key.as_str(), %error, "what is left of a lock that was lost ends with its lease");
         }
-        Err(lost_before(NAME.lock, &self.key))
     }
 
     /// The program ends. Whoever has the lock may be at work until they drop the guard: it is given back only then, and if that
@@ -118,7 +134,7 @@ impl Held {
         let Lease { term, known: mut version, .. } = *lease.borrow();
         let deadline = term.deadline();
         let mut backoff = Backoff::new(PAUSES[0].min(self.lease / 10), PAUSES[1].min(self.lease / 5));
-        sleep_until(deadline - self.lease * 2 / 3).await;
+        term.down_to(self.lease * 2 / 3).await;
         loop {
             let (sent, left) = (Moment::now(), term.left());
             if left.is_zero() {

@@ -35,7 +35,7 @@ use crate::record::WriteId;
 ///   may still arrive).
 /// - The **lease** is renewed at a third of it, by a task of its own. It counts from when a request was sent, so that the
 ///   holder's ends before the store's, by the wall clock too, which goes on while a machine is suspended: one that is set forward
-///   by as much ends it as well. A holder whose renewals fail steps down by itself at the deadline, be the store
+///   by as much ends it for the holder, and others wait for the store's. A holder whose renewals fail steps down by itself at the deadline, be the store
 ///   reachable or not.
 /// - Each acquisition has a random owner and a [token](Guard::token) that is greater than all before. It is not re-entrant:
 ///   who has it and wants it again waits like everybody else.

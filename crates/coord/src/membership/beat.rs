@@ -36,6 +36,16 @@ pub(super) struct Standing {
     pub(super) behind: Option<Behind>,
 }
 
+/// What the record of a member says.
+#[derive(Debug)]
+struct Said {
+    value: Bytes,
+    /// When it was put, at the earliest.
+    put: Instant,
+    /// The others have been told to look.
+    is_told: bool,
+}
+
 /// One incarnation of a process.
 #[derive(Debug)]
 pub(super) struct Beat {
@@ -52,8 +62,8 @@ pub(super) struct Beat {
     trying: Option<CoordKey>,
     /// It has not looked whether it is behind since it came, or came back.
     is_unchecked: bool,
-    /// What its record says that others have been told of, and when that was put; where beats are counted.
-    told: Option<(Bytes, Instant)>,
+    /// What its record says, as far as it knows; where beats are counted.
+    said: Option<Said>,
     /// When it said last that it is there, and that counted.
     counted: Option<Moment>,
     pulse: Pulse,
@@ -78,8 +88,8 @@ impl Beat {
         leases: Lessee,
         pulse: Pulse,
     ) -> Self {
-        let (place, trying, told, counted) = (None, None, None, None);
-        Self { store, epochs, id, label, pace, info, leases, place, trying, is_unchecked: true, told, counted, pulse }
+        let (place, trying, said, counted) = (None, None, None, None);
+        Self { store, epochs, id, label, pace, info, leases, place, trying, is_unchecked: true, said, counted, pulse }
     }
 
     /// Says once that it is there.
@@ -95,12 +105,8 @@ impl Beat {
             self.counted = Some(sent);
             return Ok(self.standing(sent, kept.info));
         }
-        let before = self.told.clone();
-        if !self.is_told(&value) {
-            self.told = None;
-        }
         match self.put_own(&value).await {
-            Err(error) if error.retry() == Retry::FULL => return self.stand_by(before, sent, error).await,
+            Err(error) if error.retry() == Retry::FULL => return self.stand_by(sent, error).await,
             put => put?,
         }
         if self.pace.beats {
@@ -111,10 +117,10 @@ impl Beat {
     }
 
     /// The store has no room for what it says now: what it said before stands, and it is there.
-    async fn stand_by(&mut self, before: Option<(Bytes, Instant)>, sent: Moment, error: Error) -> Result<Standing> {
-        let Some((value, mut put)) = before.filter(|_| self.pace.beats) else { return Err(error) };
+    async fn stand_by(&mut self, sent: Moment, error: Error) -> Result<Standing> {
+        let Some(Said { value, put, .. }) = self.said.as_ref().filter(|_| self.pace.beats) else { return Err(error) };
+        let (value, mut put) = (value.clone(), *put);
         let (info, now) = (Kept::decode(&value)?.info, Instant::now());
-        self.told = Some((value.clone(), put));
         if now >= self.renewed_at() {
             self.put_own(&value).await?;
             put = now;
@@ -125,19 +131,20 @@ impl Beat {
     }
 
     fn is_told(&self, value: &Bytes) -> bool {
-        self.pace.beats && self.told.as_ref().is_some_and(|(told, _)| told == value)
+        self.pace.beats && self.said.as_ref().is_some_and(|said| said.is_told && said.value == *value)
     }
 
     fn renewed_at(&self) -> Instant {
-        self.told.as_ref().map_or_else(Instant::now, |(_, put)| *put + self.pace.renewed())
+        self.said.as_ref().map_or_else(Instant::now, |said| said.put + self.pace.renewed())
     }
 
     /// After its record was put: unless that says what it said before, the others are to look.
     async fn tell_others(&mut self, value: Bytes, put: Instant) -> Result<()> {
         let goes_on = self.is_told(&value) && self.say(BeatOptions::again).await?;
-        self.told = None;
+        // That much stands, whether the others are told of it by now or with the next word.
+        self.said = Some(Said { value: value.clone(), put, is_told: false });
         if goes_on || self.say(BeatOptions::anew).await? {
-            self.told = Some((value, put));
+            self.said = Some(Said { value, put, is_told: true });
         } else if self.pace.beats {
             return Err(Error::new(ErrorKind::Unavailable, "the record of this member was gone as soon as it was put"));
         }
@@ -154,13 +161,14 @@ impl Beat {
                 self.pulse.feel(sent, &beaten);
                 if !beaten.was_there {
                     // It has come, or it was silent for so long that it was forgotten: the others are to be told anew.
-                    (self.told, self.is_unchecked) = (None, true);
+                    self.is_unchecked = true;
+                    self.said.iter_mut().for_each(|said| said.is_told = false);
                 }
                 Ok(beaten.is_there)
             }
             Err(error) if may_not(&error) => {
                 tracing::debug!(name: "coord.member_without_beats", %error, "a member puts its record with each heartbeat");
-                (self.pace.beats, self.told) = (false, None);
+                (self.pace.beats, self.said) = (false, None);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -182,9 +190,12 @@ impl Beat {
                     return Ok(());
                 }
                 // What a word before has left, whose answer was lost.
-                PutOutcome::Conflict(Some(record)) if self.is_own(&record) => self.place = Some((key, record.version)),
+                PutOutcome::Conflict(Some(record)) if self.is_own(&record) => {
+                    self.place = Some((key, record.version));
+                    self.said.iter_mut().for_each(|said| (said.value, said.is_told) = (record.value.clone(), false));
+                }
                 // It has been silent for so long that it was forgotten.
-                PutOutcome::Conflict(_) => (self.place, self.is_unchecked) = (None, true),
+                PutOutcome::Conflict(_) => (self.place, self.said, self.is_unchecked) = (None, None, true),
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "the record of this member was changed again and again"))

@@ -130,11 +130,27 @@ impl Wanted {
         }
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.permit_lost", permit = self.key.as_str(), "a permit was lost before it was released");
-        // The answer of a renewal may have been lost: then it would live on, and nobody holds it.
+        let (error, term) = (lost_before(NAME.permits, &self.key), lease.borrow().term);
+        // A step of the holder that is under way is not over for that the wall clock was set forward.
+        match Instant::now() < term.deadline() {
+            true => drop(tokio::spawn(self.clear(term))),
+            false => self.clear(term).await,
+        }
+        Err(error)
+    }
+
+    /// Gives back what is left of a permit that was lost, once the store's lease would be over if it was renewed no more: the answer
+    /// of a renewal may have been lost, and then it would live on, and nobody hold it.
+    async fn clear(self, term: Term) {
+        let mut leases = self.leases.clone();
+        tokio::select! {
+            biased;
+            () = sleep_until(term.deadline()) => {}
+            () = leases.closed() => return,
+        }
         if let Err(error) = self.release().await {
             tracing::debug!(name: "coord.permit_not_freed", permit = self.key.as_str(), %error, "what is left of a permit that was lost ends with its lease");
         }
-        Err(lost_before(NAME.permits, &self.key))
     }
 
     /// The program ends. Whoever has the permit may be at work until they drop it: it is given back only then, and if that takes
@@ -158,7 +174,7 @@ impl Wanted {
         let (term, length) = (lease.borrow().term, self.lease());
         let deadline = term.deadline();
         let mut backoff = Backoff::new(PAUSES[0], PAUSES[1].min(length / 5));
-        sleep_until(deadline - length * 2 / 3).await;
+        term.down_to(length * 2 / 3).await;
         loop {
             let (sent, left) = (Moment::now(), term.left());
             if left.is_zero() {

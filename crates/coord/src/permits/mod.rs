@@ -39,7 +39,8 @@ use crate::signals::{AcquireOptions, Signals};
 /// Never more than so many are held at once, as long as the store keeps what it was told: see
 /// [`Signals`](crate::Signals#durability). Who holds one counts its lease from when it asked and steps down by itself, so that
 /// one that is cut off from the store is free again after the lease, and not before its holder knows. A process that stood
-/// still, or whose machine was suspended, may find that out late: [`Permit::run`] drops the work before its next step. There is no order in which those are
+/// still, or whose machine was suspended, may find that out late: [`Permit::run`] drops the work before its next step. A wall
+/// clock that is set forward ends it for its holder, and gives it to nobody earlier. There is no order in which those are
 /// served who wait.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is acquired by itself"]

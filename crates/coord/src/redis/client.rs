@@ -166,7 +166,7 @@ impl Wire {
         // No text has a byte 0xff.
         let to = [b"(", options.prefix.as_bytes(), b"\xff"].concat();
         let call = SCAN.key(self.index()).key(self.key("record:")).arg(from).arg(to).arg(options.limit);
-        let call = call.arg(PAGE.min(self.redis.max_len()));
+        let call = call.arg(PAGE.min(self.redis.max_len())).arg(self.redis.max_len());
         let (names, found, now, more): Scanned = match call.run(&redis, Idempotence::Idempotent).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => return Err(self.clear(&redis, error).await),
             answer => answer?,

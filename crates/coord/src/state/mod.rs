@@ -151,13 +151,13 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             self.store.raise_with(fence, RaiseOptions::default()).await?;
         }
         let id = WriteId::generate()?;
-        let (mut current, mut in_doubt) = (self.store.get(key).await?, None);
+        let (mut current, mut in_doubt, mut again) = (self.store.get(key).await?, None, None);
         durable(&*self.store)?;
         for tried in 1..=TRIES {
-            let before = current.as_ref().map(|record| Kept::decode(&record.value)).transpose()?;
-            let value = f(before.as_ref().map(read).transpose()?.map(|before| before.value));
-            let bytes = Codec::MessagePack.encode_checked(&value, Record::MAX_VALUE - HEAD)?;
-            let next = Kept::next(before.as_ref(), id, bytes);
+            let (next, value) = match again.take() {
+                Some(again) => again,
+                None => following(current.as_ref(), id, &mut f)?,
+            };
             let condition = current.as_ref().map_or(Condition::Absent, |record| Condition::Match(record.version));
             let mut options = PutOptions::default().with_condition(condition);
             options.fence.clone_from(&self.fence);
@@ -177,9 +177,11 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
             if let Some(error) = in_doubt.take() {
                 match made(current.as_ref(), id, &next)? {
                     Made::Yes(revision) => return Ok(Revised { revision, value }),
-                    Made::No => {
-                        in_doubt = condition.holds(current.as_ref().map(|found| &found.version)).then_some(error)
+                    // The same once more: what the function makes now may differ, and only one of the two is stored.
+                    Made::No if condition.holds(current.as_ref().map(|found| &found.version)) => {
+                        (in_doubt, again) = (Some(error), Some((next, value)));
                     }
+                    Made::No => {}
                     Made::Unknown => return Err(error),
                 }
             }
@@ -228,6 +230,18 @@ impl<T: Serialize + DeserializeOwned> SharedState<T> {
     pub fn watch(&self, key: &str) -> Result<StateWatch<T>> {
         Ok(StateWatch::new(Arc::clone(&self.store), self.key(key)?))
     }
+}
+
+/// What an update makes of the value as it is.
+fn following<T: Serialize + DeserializeOwned>(
+    current: Option<&Record>,
+    id: WriteId,
+    f: &mut impl FnMut(Option<T>) -> T,
+) -> Result<(Kept, T)> {
+    let before = current.map(|record| Kept::decode(&record.value)).transpose()?;
+    let value = f(before.as_ref().map(read).transpose()?.map(|before| before.value));
+    let bytes = Codec::MessagePack.encode_checked(&value, Record::MAX_VALUE - HEAD)?;
+    Ok((Kept::next(before.as_ref(), id, bytes), value))
 }
 
 /// Waits after an update that was too late, for the `times`-th time, where a request usually takes so long.

@@ -1,13 +1,17 @@
 //! A server or a disk without space: nothing is stored, and what is removed or given back is gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_coord::{AcquireOptions, Acquired, Guard, LockError, News, PermitId, PutOptions, Rate, RemoveOutcome};
-use statehouse_coord::{CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, Joined};
+use statehouse_coord::{
+    CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore, Joined, LayeredCoordStore,
+};
 use statehouse_coord::{RenewOptions, Renewed, Signals as _, SignalsExt as _};
-use statehouse_core::{Condition, ErrorKind, Retry, Version};
+use statehouse_core::layer::Layer;
+use statehouse_core::{Condition, Error, ErrorKind, Result, Retry, Version};
 use statehouse_filestore::LocalFileStore;
 use statehouse_testkit::{RedisServer, SmallDisk};
 use tokio::time::{Instant, sleep};
@@ -154,6 +158,47 @@ async fn members_of_a_redis_without_memory_go_on_seeing_each_other() {
     is_full(&server, false).await;
     until("it is told", async || joined[1].is_told()).await;
     assert!(one.members().await.unwrap().iter().any(|member| member.info.build.len() == 200));
+}
+
+/// A way to a store that puts get lost on while this is not zero: it counts them.
+#[derive(Clone, Debug, Default)]
+struct Lost(Arc<AtomicU64>);
+
+impl Layer for Lost {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'a,
+    ) -> Result<T> {
+        let is_lost = operation == "coord.put" && self.0.load(Ordering::SeqCst) > 0;
+        if is_lost {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            return Err(Error::new(ErrorKind::Unavailable, "it is lost"));
+        }
+        work.await
+    }
+}
+
+/// What it says anew is lost on its way, and then there is no room for it: what it said before stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_word_was_lost_before_there_was_no_room_goes_on() {
+    let (server, namespace, beat) = (RedisServer::start().await, random_namespace(), Duration::from_millis(200));
+    let other = Coordination::new(Arc::new(open_redis(&server.url(), &namespace).await)).membership();
+    let (store, lost) = (open_redis(&server.url(), &namespace).await, Lost::default());
+    let store = LayeredCoordStore::new(Arc::new(store), lost.clone());
+    let one = Coordination::new(Arc::new(store)).membership().heartbeat(beat);
+    let joined = one.join(named("a")).await.unwrap();
+    sees(&other, &[joined.id()]).await;
+    lost.0.store(1, Ordering::SeqCst);
+    joined.update(|info| info.build = "b".repeat(200)).unwrap();
+    until("its word is lost", async || lost.0.load(Ordering::SeqCst) > 1).await;
+    is_full(&server, true).await;
+    lost.0.store(0, Ordering::SeqCst);
+    sleep(40 * beat).await;
+    sees(&other, &[joined.id()]).await;
+    until("it is listed", async || joined.is_listed()).await;
+    is_full(&server, false).await;
+    until("it is told", async || joined.is_told()).await;
 }
 
 /// Not a test of its own: runs where a small file system is mounted, which the other test sees to.

@@ -172,8 +172,15 @@ async fn an_update_that_is_made_after_it_was_looked_for_is_made_once() {
         }
         let late = Late { inner, unknown: AtomicIsize::new(4), first: Mutex::default(), others: others.clone() };
         let counter = Coordination::new(Arc::new(late)).state::<u64>("counter");
-        let made = counter.update("n", |before| before.unwrap_or_default() + 1).await.unwrap();
-        assert_eq!((made.revision, made.value), (before + 1, before + 1));
+        // As one that draws a number: what it would make the second time is another value.
+        let mut calls = 0;
+        let update = counter.update("n", |before| {
+            calls += 1;
+            before.unwrap_or_default() + calls
+        });
+        let made = update.await.unwrap();
+        assert_eq!((made.revision, made.value), (before + 1, before + 1), "as it is stored");
+        assert_eq!(calls, 1);
         let now = others.state::<u64>("counter").get("n").await.unwrap().unwrap();
         assert_eq!((now.revision, now.value), (before + 2, before + 2), "one of each");
     }

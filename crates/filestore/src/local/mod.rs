@@ -109,7 +109,7 @@ const OPERATION: Operations = Operations::of(BACKEND);
 /// A stream that is put is written a megabyte at a time, or what comes within a quarter of a second. While that is written the next
 /// megabyte is gathered, and then no more is taken: an upload holds two megabytes and four pieces of its source at most, and a
 /// slow one what comes in that time. Nothing is kept back for uploads beyond that, so that as many as are accepted at a time hold as many times
-/// two megabytes at most: how many these are is for whoever accepts them.
+/// that, and pieces are as large as whoever made the stream makes them: how many uploads there are is for whoever accepts them.
 #[derive(Clone, Debug)]
 pub struct LocalFileStore {
     root: PathBuf,

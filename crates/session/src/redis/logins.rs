@@ -186,13 +186,26 @@ impl RedisSessionStore {
             Ok(admitted) => admitted,
         };
         let options = CreateOptions { id: Some(id), deadline: login.left() };
-        // Of an error nobody knows whether the session is there: then its place is free in ten seconds.
-        let Created::Ok(created) = self.wire.create(login.key, new, None, &options).await? else {
+        match self.wire.create(login.key, new, None, &options).await {
+            Ok(Created::Ok(created)) => {
+                self.logged_in(login, admitted, &created).await?;
+                Ok(created)
+            }
+            Ok(Created::Taken | Created::NotAtOnce) => {
+                self.leave(login).await;
+                Err(taken())
+            }
+            Err(error) => Err(self.failed(login, error).await),
+        }
+    }
+
+    /// The error of a login that was let in. Unless its session may be there all the same its place is free at once, for whoever tries
+    /// again; else in ten seconds.
+    async fn failed(&self, login: Attempt<'_>, error: Error) -> Error {
+        if !matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Timeout) {
             self.leave(login).await;
-            return Err(taken());
-        };
-        self.logged_in(login, admitted, &created).await?;
-        Ok(created)
+        }
+        error
     }
 
     /// What a create is told that was not let in: above all, whether its key is taken.
@@ -266,12 +279,16 @@ impl RedisSessionStore {
             }
             false => self.swap_live(base, authority, next, verifier, options).await,
         };
-        match &saved {
-            Ok(Saved::Applied(session)) => self.logged_in(login, admitted, session).await?,
-            Ok(Saved::Conflict(_) | Saved::Gone | Saved::Superseded) => self.leave(login).await,
-            Err(_) => {}
+        match saved {
+            Ok(saved) => {
+                match &saved {
+                    Saved::Applied(session) => self.logged_in(login, admitted, session).await?,
+                    Saved::Conflict(_) | Saved::Gone | Saved::Superseded => self.leave(login).await,
+                }
+                Ok(saved)
+            }
+            Err(error) => Err(self.failed(login, error).await),
         }
-        saved
     }
 
     /// The login in the epoch that it begins in, unless it began before.
@@ -292,19 +309,20 @@ impl RedisSessionStore {
         for evicts in [false, true] {
             match self.principals.enter((principal, key), epoch, (limit, evicts), &over, login.left()).await? {
                 Entered::Revoked => return Err(revoked()),
-                Entered::In => return Ok(Admitted { evicts, over }),
+                Entered::In { beside } => {
+                    // Nothing ends that was not in the way after all.
+                    over.retain(|_| !beside);
+                    return Ok(Admitted { evicts, over });
+                }
                 Entered::Full(..) if evicts => break,
-                Entered::Full(mut others, under_way) => {
+                Entered::Full(mut others) => {
                     others.retain(|other| other != key);
                     let Seen { live, .. } = self.see(principal, &others, login.deadline).await?;
                     let gone = |key: &&SessionKey| !live.iter().any(|session| session.record().key() == *key);
                     let gone: Vec<_> = others.iter().filter(gone).copied().collect();
                     self.principals.forget(principal, &gone, login.left()).await?;
                     let is_over = |session: &&Snapshot| lasting::is_beyond(session, limit);
-                    let beyond = live.iter().filter(is_over).map(|session| *session.record().key());
-                    // Only where they are still too many: what has ended is out of the index, and logins under way are not.
-                    let left = u64::try_from(live.len()).unwrap_or(u64::MAX).saturating_add(under_way);
-                    over.extend(beyond.filter(|_| left >= u64::from(limit.max)));
+                    over.extend(live.iter().filter(is_over).map(|session| *session.record().key()));
                 }
             }
         }

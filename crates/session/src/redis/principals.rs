@@ -195,10 +195,10 @@ impl Epochs {
 pub(super) enum Entered {
     /// The sessions of the principal were revoked since it began.
     Revoked,
-    /// It may create its session.
-    In,
-    /// There are as many as there may be: these, and so many logins under way.
-    Full(Vec<SessionKey>, u64),
+    /// It may create its session, `beside` what is over where there is room without that.
+    In { beside: bool },
+    /// There are as many as there may be: these, and logins under way.
+    Full(Vec<SessionKey>),
 }
 
 impl Principals {
@@ -268,11 +268,11 @@ impl Principals {
         let call = call.arg(whole_micros(UNDER_WAY)).arg(begun).arg(limit.max);
         let over: Vec<u8> = over.iter().flat_map(|key| *key.as_bytes()).collect();
         let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).arg(&over[..]).deadline();
-        let answer: (u8, Vec<Vec<u8>>, u64) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let answer: (u8, Vec<Vec<u8>>, u8) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         match answer {
             (0, ..) => Ok(Entered::Revoked),
-            (1, ..) => Ok(Entered::In),
-            (2, others, under_way) => Ok(Entered::Full(read_keys(&others), under_way)),
+            (1, _, is_full) => Ok(Entered::In { beside: is_full == 0 }),
+            (2, others, _) => Ok(Entered::Full(read_keys(&others))),
             _ => Err(unexpected_answer()),
         }
     }

@@ -387,6 +387,30 @@ async fn a_session_that_could_not_be_read_back_from_redis_is_too_large_and_stays
     assert!(matches!(store.save(&now, Authority::Application, &small).await.unwrap(), Saved::Applied(_)));
 }
 
+/// In a cluster a login has a place before it is made. Else the smaller one that follows would be one too many for ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_is_too_large_keeps_no_place() {
+    let url = format!("{}?max_answer=64KiB", RedisCluster::shared().await.url());
+    let (store, who) = (crate::open_redis(&url, &random_namespace()).await, Principal::new("u42").unwrap());
+    let anonymous = create(&store).await;
+    let base = store.load(&anonymous.key()).await.unwrap().found().unwrap();
+    let attribute = Attribute::encode(&"x".repeat(64 << 10)).unwrap();
+    let large = Delta::new().with_set(AttributeName::new("a").unwrap(), attribute);
+    let next = anonymous.with_new_verifier().unwrap().verifier_hash();
+    let limit = Limit::reject(1);
+    let rotation = Rotation::login(next, who.clone()).with_limit(limit);
+    let login = |token: &Token| new(token).with_principal(who.clone()).with_limit(limit);
+    let error = store.rotate(&base, Authority::Application, &rotation, &large).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+    let token = Token::generate().unwrap();
+    let with_much = login(&token).with_attributes(large.apply(&Attributes::new()).unwrap());
+    let error = store.create(&token.key(), &with_much).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error:?}");
+    let token = Token::generate().unwrap();
+    store.create(&token.key(), &login(&token)).await.unwrap();
+    assert_eq!(store.list(&who).await.unwrap().len(), 1);
+}
+
 /// A login that fits nowhere ends nobody's session, and of a full store the session that makes room for it is enough.
 async fn the_oldest_ends_for_what_is_stored_only(store: &dyn SessionStore) {
     let (who, limit) = (Principal::new("u42").unwrap(), Limit::evict_oldest(3));

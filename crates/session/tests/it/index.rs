@@ -103,6 +103,29 @@ async fn is_let_in_beside(command: impl AsyncFn(&[&str]), url: &str) {
     assert!(store.load(&over).await.unwrap().found().is_none());
 }
 
+/// A login that has left nothing but its name in the index, and its place, counts as under way once the first look has taken the name
+/// out: as one does that comes between the two looks.
+#[tokio::test]
+async fn beside_a_login_that_comes_between_two_looks_nothing_that_is_over_is_in_the_way() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let (store, who) = (open_redis(&server.url(), &namespace).await, Principal::new("u42").unwrap());
+    let lost = log_in(&store, MINUTE).await;
+    server.command(&["DEL", &format!("{namespace}:session:records:{lost}")]).await.unwrap();
+    let name = |of: &str| format!("{namespace}:session:principals:{{u42}}:{of}");
+    let enter = "return redis.call('ZADD', KEYS[2], 9000000000000000, redis.call('ZRANGE', KEYS[1], 0, 0)[1])";
+    let entered = server.command(&["EVAL", enter, "2", &name("sessions"), &name("entering")]).await.unwrap();
+    assert_eq!(entered.integer(), Some(1));
+    let over = log_in(&store, MINUTE).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let limit = Limit::reject(2).with_timeouts(Timeouts::new(Duration::from_millis(5), MINUTE, MINUTE));
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone()).with_limit(limit);
+    store.create(&token.key(), &new).await.unwrap();
+    let left: Vec<_> = store.list(&who).await.unwrap().iter().map(|session| *session.record().key()).collect();
+    assert_eq!(left, [token.key()]);
+    assert!(store.load(&over).await.unwrap().found().is_none());
+}
+
 #[tokio::test]
 async fn beside_a_login_under_way_nothing_that_is_over_is_in_the_way() {
     let server = RedisServer::shared().await;

@@ -1,6 +1,7 @@
 -- KEYS: the index of the namespace, and what the names of records stand behind, whose keys are in this slot, too. ARGV: the
--- least and the greatest name, how many are looked at, and how many bytes a page has, unless its first record has more. Answers
--- their names, what is stored of each, nothing at all for another type, the time, and 1 if there may be more names.
+-- least and the greatest name, how many are looked at, how many bytes a page has, unless its first record has more, and how many
+-- a reader takes at most: what is longer is as good as unreadable. Answers their names, what is stored of each, nothing at all for
+-- another type, the time, and 1 if there may be more names.
 local names = redis.pcall('ZRANGEBYLEX', KEYS[1], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
 if names.err then
   return names
@@ -14,6 +15,8 @@ for at = 1, #names do
       return record
     end
     -- One of another type is there all the same.
+    record = ''
+  elseif record and #record > tonumber(ARGV[5]) then
     record = ''
   end
   -- And what a reader counts for two elements, with their lengths.

@@ -87,6 +87,8 @@ async fn pass_on(mut subscription: Subscription, mut passing: Passing, mut publi
         match news {
             Ok(Some(News::Message { payload, .. })) => numbers.pass_on(&hub, payload.into()),
             Ok(Some(_)) => {
+                // Until then nobody is to believe that nothing was missed: the answer may take as long as a round.
+                hub.interrupt();
                 // Whoever begins anew after that needs none of those.
                 numbers = Numbers { since: published.now().await, ..Numbers::default() };
                 hub.begin();

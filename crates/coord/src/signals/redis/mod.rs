@@ -31,7 +31,8 @@ use crate::key::CoordKey;
 /// one round trip.
 ///
 /// Messages of a namespace go over one channel, `…:news`, and are numbered by `…:published`, so that one that the servers of
-/// a cluster have lost on the way between them is missed when the next one comes, or, if none does, within two seconds: then all who
+/// a cluster have lost on the way between them is missed when the next one comes, or, if none does, after two rounds of a second in which that is counted, and their answers: in two
+/// seconds mostly, four at most, and not before the server that counts answers. Then all who
 /// listen are told to [resync](crate::News::Resync).
 ///
 /// # Price

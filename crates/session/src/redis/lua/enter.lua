@@ -1,8 +1,8 @@
 -- KEYS: of a principal, the sessions, the logins under way, the epoch. ARGV: the key of the session that is logged in to, until when
 -- that counts as under way, in which epoch it began, how many sessions there may be, 1 if the oldest will make room, and
 -- one after the other the keys of sessions that will, whichever they are.
--- Answers 0 if it began before the epoch; 1 if it may go on; 2, the sessions that are in the way, and how many logins are under way
--- beside them.
+-- Answers 0 if it began before the epoch; 1 if it may go on; 2, and the sessions that are in the way; and 1 at the end if there is no
+-- room unless others make it.
 local epoch = redis.pcall('GET', KEYS[3])
 if type(epoch) == 'string' and tonumber(ARGV[3]) < (tonumber(epoch) or 0) then
   return {0, {}, 0}
@@ -23,16 +23,16 @@ local counted = 0
 for _, entering in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   counted = counted + ((entering == ARGV[1] or is_session(entering)) and 0 or 1)
 end
-local under_way = counted
+local all = counted + redis.call('ZCARD', KEYS[1]) - (is_session(ARGV[1]) and 1 or 0)
 if ARGV[5] ~= '1' then
-  counted = counted + redis.call('ZCARD', KEYS[1]) - (is_session(ARGV[1]) and 1 or 0)
+  counted = all
   for at = 1, #ARGV[6], #ARGV[1] do
     counted = counted - (is_session(string.sub(ARGV[6], at, at + #ARGV[1] - 1)) and 1 or 0)
   end
 end
 if counted + 1 > tonumber(ARGV[4]) then
-  return {2, redis.call('ZRANGE', KEYS[1], 0, -1), under_way}
+  return {2, redis.call('ZRANGE', KEYS[1], 0, -1), 1}
 end
 redis.call('ZADD', KEYS[2], ARGV[2] + now, ARGV[1])
 redis.call('PEXPIRE', KEYS[2], math.ceil(ARGV[2] / 1000))
-return {1, {}, 0}
+return {1, {}, (all + 1 > tonumber(ARGV[4])) and 1 or 0}
