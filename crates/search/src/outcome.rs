@@ -42,6 +42,7 @@ impl Outcome {
 }
 
 /// One failure of several operations, none of which may be at fault.
+#[cfg_attr(not(feature = "opensearch"), expect(dead_code, reason = "only a request to a server has several"))]
 pub(crate) fn of_all(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.message().to_owned()).with_retry(error.retry());
     let copy = error.backend().map_or(copy.clone(), |backend| copy.with_backend(backend));
@@ -49,6 +50,7 @@ pub(crate) fn of_all(error: &Error) -> Error {
 }
 
 /// Whether it is the failure of this operation and not of all that it was sent with.
+#[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub(crate) fn is_its_own(error: &Error) -> bool {
     std::error::Error::source(error).is_none_or(|source| !source.is::<OfAll>())
 }

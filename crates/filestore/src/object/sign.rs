@@ -49,7 +49,8 @@ impl Signer {
     /// Gives the metadata in an answer the names that it was stored under.
     pub(super) fn read_names(&self, headers: &mut HeaderMap) {
         match self {
-            Self::S3(_) => {}
+            // It has them by their own.
+            Self::S3(_) => _ = headers,
             #[cfg(feature = "azure")]
             Self::Azure { .. } => names::read(headers),
         }

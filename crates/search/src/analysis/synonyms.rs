@@ -61,6 +61,7 @@ impl SynonymRules {
     }
 
     /// Each word that has a rule, and the words that stand for it: analysis makes their terms of them.
+    #[cfg_attr(not(any(feature = "opensearch", test)), expect(dead_code, reason = "only a server is told of them"))]
     pub(crate) fn words(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
         self.terms.iter().map(|(term, others)| (self.word(term), others.iter().map(|other| self.word(other)).collect()))
     }
