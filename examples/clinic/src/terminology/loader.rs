@@ -114,7 +114,11 @@ async fn load_all(app: &Arc<App>, run: Option<Run>) -> Result<()> {
     let edition = app.concepts.edition();
     let before = run.as_ref().map_or(0, saved);
     if let Some(run) = run.as_ref().filter(|run| run.attempt() > 1) {
-        tracing::info!(attempt = run.attempt(), before, "going on with the terminology where another replica stopped");
+        tracing::info!(
+            attempt = run.attempt(),
+            loaded = before,
+            "going on with the terminology where another replica stopped"
+        );
     }
     let rows = edition.concepts().skip(usize::try_from(before).unwrap_or(usize::MAX));
     let (alone, mut progress) = (run.is_none().then(|| Arc::clone(app)), Progress::new(edition.len()));
