@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The terms that the steps before the rules make of a text.
 type Steps<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
-/// Rules by which a word of a document also stands for others; see [`Analyzer::synonyms`].
+/// Rules by which a word of a document also stands for others; see [`Analyzer::synonyms`](super::Analyzer::synonyms).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SynonymRules {
     /// What stands in the index in place of a term, in order: the term itself, if it stays, and its synonyms.
