@@ -74,6 +74,10 @@ impl Cache for Deferred<Arc<dyn Cache>> {
         pass_on!(self.store, options, raise_with(fence))
     }
 
+    fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        self.store.opened()?.server_of(key)
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.store.opened().map_or_else(|| self.known.clone(), |store| store.capabilities())
     }

@@ -93,6 +93,13 @@ pub trait Cache: Debug + Send + Sync + 'static {
         Err(Fence::unsupported())
     }
 
+    /// Which of several servers has the key's entry, by its name: what is known of one, as that it is slow, says nothing about
+    /// another. None where there is only one.
+    fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        let _ = key;
+        None
+    }
+
     /// What this backend can do beyond the contract.
     fn capabilities(&self) -> Capabilities;
 
@@ -224,6 +231,10 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).raise_with(fence, options)
+            }
+
+            fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+                (**self).server_of(key)
             }
 
             fn capabilities(&self) -> Capabilities {

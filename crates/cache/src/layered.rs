@@ -81,6 +81,10 @@ impl<L: Layer> Cache for LayeredCache<L> {
         self.layer.around(NAME.raise, self.inner.raise_with(fence, options)).await
     }
 
+    fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        self.inner.server_of(key)
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

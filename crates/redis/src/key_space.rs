@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use statehouse_core::{Namespace, Result};
 
+use crate::topology::slot::hash_tag;
+
 /// Builds the keys of one service's store: `namespace:service:name:key`.
 ///
 /// Three things keep keys apart and keep hash tags deliberate:
@@ -66,6 +68,17 @@ impl KeySpace {
         full
     }
 
+    /// The Redis key of a `part` in the same slot as `other`, which may be of any space: for what has to be asked where that lies.
+    #[must_use]
+    pub fn beside(&self, other: &[u8], part: &str) -> Vec<u8> {
+        let mut full = self.prefix.as_bytes().to_vec();
+        full.push(b'{');
+        full.extend_from_slice(hash_tag(other));
+        full.extend_from_slice(b"}:");
+        full.extend_from_slice(part.as_bytes());
+        full
+    }
+
     /// What all keys of this space begin with, ending in `:`.
     #[must_use]
     pub fn prefix(&self) -> &str {
@@ -110,6 +123,14 @@ mod tests {
         for text in ["", "a", "}", "{", "{}", "}{", "a}b", "é", "%"] {
             let parts = ["entry", "lease", ""].map(|part| slot_of(&keys().tagged(text, part)));
             assert_eq!(parts, [parts[0]; 3], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_beside_another_key_is_in_its_slot() {
+        for other in [keys().key("a"), keys().key("{}"), keys().tagged("a}", "b"), keys().tagged("", "b")] {
+            let beside = keys().beside(&other, "probe");
+            assert!(slot_of(&beside) == slot_of(&other) && beside != other);
         }
     }
 

@@ -417,6 +417,13 @@ impl Wire {
         call.arg(sole_schema(known, self.schema)).arg(known).arg(self.schema.0)
     }
 
+    pub(super) fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        if !self.redis.is_cluster() {
+            return None;
+        }
+        self.redis.server_of(self.group(key).generation_key())
+    }
+
     fn group(&self, key: &CacheKey) -> &Group {
         &self.groups[group_of(key)]
     }

@@ -289,6 +289,10 @@ impl Cache for RedisCache {
         OPERATION.raise.during_of(self.0.name(), self.0.raise(fence, options.deadline)).await
     }
 
+    fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        self.0.server_of(key)
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::from_iter([capability::FENCED, capability::FENCED_AT_ONCE, capability::SHARED])
     }

@@ -150,8 +150,8 @@ impl<V> CacheBuilder<V> {
     /// 900 ms each) [`get_or_load`](TypedCache::get_or_load) takes the store for away, until a read is answered in time. One
     /// caller at a time tries that, every half second at most, and waits for no longer than this limit.
     ///
-    /// Raise it where a load costs more than a slow answer, as for large values over a slow link. It is the cache's and not
-    /// a shard's: while other shards answer in time, one that is slow is waited for. With [`Outage::Fail`] nothing is left out.
+    /// Raise it where a load costs more than a slow answer, as for large values over a slow link. In a cluster
+    /// each server counts for itself. With [`Outage::Fail`] nothing is left out.
     ///
     /// ```
     /// # use std::time::Duration;

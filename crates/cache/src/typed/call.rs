@@ -99,7 +99,8 @@ impl<V: CacheValue> Call<'_, V> {
 
     /// Reads the key, unless a reservation will likely do it in one, or the store is slow and a loader may answer.
     async fn look(&self) -> Result<Looked<V>> {
-        let read = match self.ask(&self.core.reads) {
+        let paces = self.core.paces_of(self.key);
+        let read = match self.ask(&paces.reads) {
             None => return Ok(Looked::Not(Found::Away)),
             // Boxed, so that the usual future stays small.
             Some(asked) if asked.is_probe() && self.settings.outage == Outage::Load => {
@@ -126,8 +127,12 @@ impl<V: CacheValue> Call<'_, V> {
     }
 
     /// Waits for a write to the store, but not longer than until it is known that writes are slow.
-    async fn unless_slow<T>(&self, mut asked: Asked<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let writes = &self.core.writes;
+    async fn unless_slow<T>(
+        &self,
+        writes: &Pace,
+        mut asked: Asked<'_>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         if self.core.tier.place() == Place::Here {
             return work.await;
         }
@@ -146,7 +151,7 @@ impl<V: CacheValue> Call<'_, V> {
     /// Finds out by a read whether the store is still slow, and waits no longer than it takes to know that.
     async fn probe(&self, asked: Asked<'_>) -> Result<Option<Versioned<V>>> {
         let read = self.core.look_as(self.key, self.settings.access(), asked);
-        let limit = self.core.reads.limit();
+        let limit = self.core.slow_after;
         timeout(limit, read).await.unwrap_or_else(|_| Err(not_answered(limit)))
     }
 
@@ -195,8 +200,9 @@ impl<V: CacheValue> Call<'_, V> {
         if found != Found::Nothing {
             return Ok(Start::Load(found.permit()));
         }
-        let Some(asked) = self.ask(&self.core.writes) else { return Ok(Start::Load(Permit::Away)) };
-        let claimed = self.claim(asked).await.inspect(|_| self.core.is_there());
+        let paces = self.core.paces_of(self.key);
+        let Some(asked) = self.ask(&paces.writes) else { return Ok(Start::Load(Permit::Away)) };
+        let claimed = self.claim(&paces.writes, asked).await.inspect(|_| self.core.is_there());
         match claimed {
             Ok((Claim::Hit(value), _)) => {
                 self.core.familiar.saw(self.key, true);
@@ -212,7 +218,7 @@ impl<V: CacheValue> Call<'_, V> {
 
     /// Waits while another process holds the key's lease: until there is a value, or the lease has ended, or is another:
     /// that load began after this call, so there is nothing to wait for, and this one takes part in it.
-    async fn claim(&self, mut asked: Asked<'_>) -> Result<(Claim<V>, Unused)> {
+    async fn claim<'p>(&self, writes: &'p Pace, mut asked: Asked<'p>) -> Result<(Claim<V>, Unused)> {
         let options = ReserveOptions::new(lease_time(self.core.tier.place(), self.settings.load_timeout));
         let until = Instant::now() + self.settings.load_timeout;
         let (mut first, mut pauses) = (None, Backoff::new(FIRST_LOOK, LONGEST_LOOK));
@@ -220,14 +226,14 @@ impl<V: CacheValue> Call<'_, V> {
             let alone = options.clone().with_holding(Holding::Alone);
             // Each has the whole deadline: a load that others wait for may well take longer.
             let claim = self.core.tier.reserve(self.key, alone, self.settings.access());
-            let claim = self.unless_slow(asked, claim).await?;
+            let claim = self.unless_slow(writes, asked, claim).await?;
             let Claim::Held(lease) = claim else { return Ok((claim, Unused::GiveBack)) };
             if *first.get_or_insert(lease) != lease || Instant::now() >= until {
                 let claim = self.core.tier.reserve(self.key, options, self.settings.access());
                 return Ok((claim.await?, Unused::Leave));
             }
             sleep(pauses.pause()).await;
-            asked = self.core.writes.asks();
+            asked = writes.asks();
         }
     }
 
@@ -285,7 +291,8 @@ impl<V: CacheValue> Call<'_, V> {
             (Permit::Store(held), Freshness::Unspoiled) => {
                 let (guard, access) = (held.guard(), self.settings.access());
                 let set = self.core.tier.set(self.key, prepared, self.time_to_live, guard, None, access);
-                held.end(self.unless_slow(self.core.writes.asks(), set).await).await?
+                let paces = self.core.paces_of(self.key);
+                held.end(self.unless_slow(&paces.writes, paces.writes.asks(), set).await).await?
             }
             // Without a lease nobody says whether it was invalidated meanwhile: a store that is away from this process need not be
             // away from others.

@@ -1,10 +1,11 @@
 //! What all handles of one cache in this process share, and what happens while the store is away.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use statehouse_core::policy::{Asked, Backoff, Occasional, Pace, Trouble};
+use statehouse_core::policy::{Asked, Backoff, Occasional, Pace, PerServer, Trouble};
 use statehouse_core::{Error, ErrorKind, Result, SystemClock};
 use tokio::sync::Semaphore;
 
@@ -47,9 +48,9 @@ pub(crate) struct Core<V> {
     pub(crate) kept: Kept,
     pub(crate) loads_while_away: Semaphore,
     pub(crate) lookups: Lookups,
-    pub(crate) reads: Pace,
-    /// A server that holds writes back, as Redis does while it hands over to a replica, answers reads all the same.
-    pub(crate) writes: Pace,
+    /// From when on an answer is slow.
+    pub(crate) slow_after: Duration,
+    paces: PerServer<Paces>,
     /// The loads that went without the store because it was away.
     away: Trouble,
     /// The loads whose value the store did not take.
@@ -59,10 +60,17 @@ pub(crate) struct Core<V> {
     replaying: AtomicBool,
 }
 
+/// What is known of how fast a server answers.
+pub(crate) struct Paces {
+    pub(crate) reads: Pace,
+    /// A server that holds writes back, as Redis does while it hands over to a replica, answers reads all the same.
+    pub(crate) writes: Pace,
+}
+
 impl<V> Core<V> {
     pub(crate) fn new(name: &str, tier: Box<dyn Tier<V>>, slow_after: Duration) -> Self {
         // Memory is not slow: only this process may have stood still.
-        let limit = if tier.place() == Place::Here { Duration::MAX } else { slow_after };
+        let slow_after = if tier.place() == Place::Here { Duration::MAX } else { slow_after };
         Self {
             name: name.into(),
             familiar: Familiar::new(tier.place()),
@@ -71,8 +79,8 @@ impl<V> Core<V> {
             kept: Kept::default(),
             loads_while_away: Semaphore::new(LOADS_WHILE_AWAY),
             lookups: Lookups::new(name),
-            reads: Pace::new(limit),
-            writes: Pace::new(limit),
+            slow_after,
+            paces: PerServer::new(move || Paces { reads: Pace::new(slow_after), writes: Pace::new(slow_after) }),
             away: Trouble::new(QUIET),
             not_stored: Trouble::new(QUIET),
             too_large: Occasional::new(PERIOD),
@@ -84,7 +92,12 @@ impl<V> Core<V> {
 impl<V: CacheValue> Core<V> {
     /// Reads the key, once what this process owes the store about it is paid.
     pub(crate) async fn look(&self, key: &CacheKey, access: Access) -> Result<Option<Versioned<V>>> {
-        self.look_as(key, access, self.reads.asks()).await
+        self.look_as(key, access, self.paces_of(key).reads.asks()).await
+    }
+
+    /// Those of the server that has the key.
+    pub(crate) fn paces_of(&self, key: &CacheKey) -> Cow<'_, Arc<Paces>> {
+        self.paces.of(self.tier.server_of(key))
     }
 
     /// As [`look`](Self::look), where it is known already that the store may be asked.
@@ -120,7 +133,7 @@ impl<V: CacheValue> Core<V> {
     /// A loader answers because it is likely faster than the store.
     pub(crate) fn is_slow(&self) {
         if self.away.failed(&SystemClock::default()) {
-            let (cache, limit) = (&*self.name, self.reads.limit());
+            let (cache, limit) = (&*self.name, self.slow_after);
             tracing::warn!(name: "cache.slow", cache, ?limit, "the store is slow; loaders answer until it is not");
         }
     }

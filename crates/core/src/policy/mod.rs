@@ -23,9 +23,11 @@
 mod backoff;
 mod breaker;
 mod pace;
+mod per_server;
 mod trouble;
 
 pub use backoff::{Backoff, RetryBudget};
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Permit, Refused};
 pub use pace::{Asked, Pace};
+pub use per_server::PerServer;
 pub use trouble::{Occasional, Trouble};

@@ -195,6 +195,17 @@ impl RedisClient {
         self.inner.topology.is_cluster()
     }
 
+    /// The server of a cluster that has this key, as far as is known: its name, for what a service knows of each of them. None
+    /// outside of a cluster, where one has all, and of a key that no server has.
+    #[must_use]
+    pub fn server_of(&self, key: &[u8]) -> Option<Arc<str>> {
+        if !self.is_cluster() {
+            return None;
+        }
+        let node = self.inner.topology.node_of_key(Some(key)).ok()?;
+        Some(Arc::clone(node.name()))
+    }
+
     /// Refuses what a server could store, and not give back as a part of an answer: of so many bytes. For backends, before they
     /// send a value. See `max_answer` of [`RedisConfig`].
     ///

@@ -12,7 +12,7 @@ pub(crate) fn slot_of(key: &[u8]) -> u16 {
 }
 
 /// What is between the first `{` and the next `}`, if anything is; else the whole key.
-fn hash_tag(key: &[u8]) -> &[u8] {
+pub(crate) fn hash_tag(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
     let inside = &key[open + 1..];
     match inside.iter().position(|byte| *byte == b'}') {

@@ -1,5 +1,6 @@
 //! What is sent to Redis: one command or script on one key for each operation.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use statehouse_redis::{
 };
 
 use super::anonymous::{Anonymous, second, until};
+use super::answers::Answers;
 use super::dated::weight;
 use super::principals::{Before, Deadline, Entry, Known, Owner};
 use super::replies::{SwapReply, found, read, snapshot, stamped};
@@ -38,12 +40,16 @@ static DELETE_FENCED: LazyLock<RedisScript> =
 /// What a repeated deletion answers that finds nothing, not even what the first would have left where there is room.
 const LEFT_NOTHING: u8 = 4;
 
+/// As a key to ask which server has it, where there is but one.
+const THE_ONLY: &[u8] = &[];
+
 const LAST_EPOCH: &str = include_str!("lua/last_epoch.lua");
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
     redis: RedisClient,
+    answers: Arc<Answers>,
     keys: KeySpace,
     marks: KeySpace,
     /// Whether the server had no room when it was last noticed.
@@ -70,7 +76,7 @@ pub(super) enum Created {
 }
 
 /// The call of a script on a session, and the argument that says whose it is.
-fn call_known<'s>(script: &'s RedisScript, key: String, known: Option<Known>) -> (ScriptCall<'s>, String) {
+fn call_known<'s>(script: &'s RedisScript, key: &str, known: Option<Known>) -> (ScriptCall<'s>, String) {
     let call = script.key(key);
     let Some(Known { principal, epochs: [own, everybody], .. }) = known else { return (call, String::new()) };
     (call.key(own).key(everybody), principal.to_string())
@@ -97,10 +103,16 @@ impl Swapped {
 }
 
 impl Wire {
-    pub(super) fn new(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
+    pub(super) fn new(
+        redis: RedisClient,
+        answers: Arc<Answers>,
+        namespace: &Namespace,
+        max_anonymous: u64,
+    ) -> Result<Self> {
         let anonymous = Arc::new(Anonymous::new(redis.clone(), namespace, max_anonymous)?);
         let space = |name| KeySpace::new(namespace, "session", name);
-        Ok(Self { redis, keys: space("records")?, marks: space("marks")?, full: Arc::default(), anonymous })
+        let (keys, marks) = (space("records")?, space("marks")?);
+        Ok(Self { redis, answers, keys, marks, full: Arc::default(), anonymous })
     }
 
     pub(super) fn with_max_anonymous(self, bound: u64) -> Self {
@@ -124,8 +136,9 @@ impl Wire {
         if self.redis.is_cluster() {
             return Err(Fence::unsupported());
         }
-        let call = raise(&self.marks.key(fence.mark().as_bytes()), fence);
-        let raised: u8 = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let mark = self.marks.key(fence.mark().as_bytes());
+        let (call, redis) = (raise(&mark, fence), self.redis.within(deadline));
+        let raised: u8 = self.answers.write(&mark, pin!(call.run(&redis, Idempotence::Idempotent))).await?;
         if raised == 1 { Ok(()) } else { Err(unexpected_answer()) }
     }
 
@@ -141,14 +154,16 @@ impl Wire {
         let bytes = Record::new(key, new).created_by(options.id()?).encode()?;
         self.redis.check_len(bytes.len())?;
         let (idle, absolute) = (whole_micros(new.idle_timeout), whole_micros(new.absolute_timeout));
+        let name = self.key(key);
         let call = match entry {
-            None => CREATE.key(self.key(key)),
-            Some(entry) => entry.keys(CREATE_ENTERING.key(self.key(key)), false),
+            None => CREATE.key(&name),
+            Some(entry) => entry.keys(CREATE_ENTERING.key(&name), false),
         };
         let call = call.arg(&bytes[..]).arg(idle).arg(absolute);
         let call = if let Some(entry) = entry { entry.args(call) } else { call }.deadline();
-        let answer: Option<(Vec<u8>, u64)> =
-            call.run(&self.redis.within(options.deadline), Idempotence::Idempotent).await?;
+        let redis = self.redis.within(options.deadline);
+        let create = pin!(call.run(&redis, Idempotence::Idempotent));
+        let answer: Option<(Vec<u8>, u64)> = self.answers.write(name.as_bytes(), create).await?;
         let Some((stamp, time)) = answer else { return Ok(Created::Taken) };
         if stamp.is_empty() && entry.is_some() {
             return Ok(Created::NotAtOnce);
@@ -161,9 +176,11 @@ impl Wire {
     }
 
     pub(super) async fn load(&self, key: &SessionKey, deadline: Option<Duration>) -> Result<Loaded> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.key(key));
-        let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.redis.within(deadline).query_dated(&command).await?;
+        let (mut command, name) = (redis::cmd("GET"), self.key(key));
+        command.arg(&name);
+        let redis = self.redis.within(deadline);
+        let load = pin!(redis.query_dated(&command));
+        let (bytes, now): (Option<Vec<u8>>, Timestamp) = self.answers.read(name.as_bytes(), load).await?;
         found(key, bytes, now)
     }
 
@@ -180,7 +197,8 @@ impl Wire {
             command.arg(name);
         }
         let redis = self.redis.within(deadline);
-        let (mut values, now): (Vec<Option<Vec<u8>>>, Timestamp) = redis.query_dated(&command).await?;
+        let load = pin!(redis.query_dated(&command));
+        let (mut values, now): (Vec<Option<Vec<u8>>>, Timestamp) = self.answers.read(THE_ONLY, load).await?;
         if values.len() != keys.len() + N {
             return Err(unexpected_answer());
         }
@@ -217,7 +235,8 @@ impl Wire {
         };
         let is_known = known.is_some();
         let epoch = known.as_ref().map(|_| base.record().epoch().to_string()).unwrap_or_default();
-        let (call, _) = call_known(script, self.key(next.key()), known);
+        let name = self.key(next.key());
+        let (call, _) = call_known(script, &name, known);
         let call = if let Some(entry) = entry { entry.keys(call, is_known) } else { call };
         let version = base.record().version().get().to_le_bytes();
         let dates = next.is_rotated(base.record()).then(|| weight(bytes.len()).to_string());
@@ -227,19 +246,20 @@ impl Wire {
             Some(entry) => entry.args(call.arg(next.absolute_expiry().as_micros())).deadline(),
             None => self.fenced(call.deadline(), options.fence.as_ref())?,
         };
-        let answer = self.send_swap(&call, &mut options).await?;
+        let answer = self.send_swap(&call, name.as_bytes(), &mut options).await?;
         self.swapped(base, next, answer, options)
     }
 
-    async fn send_swap(&self, call: &ScriptCall<'_>, options: &mut SaveOptions) -> Result<redis::Value> {
+    async fn send_swap(&self, call: &ScriptCall<'_>, name: &[u8], options: &mut SaveOptions) -> Result<redis::Value> {
         let deadline = Deadline::of(options.deadline);
-        match call.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
+        let redis = self.redis.within(deadline.left());
+        match self.answers.write(name, pin!(call.run(&redis, Idempotence::NotIdempotent))).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
                 options.repeats = true;
                 // Whatever that fails with, as because somebody else has acquired the lock since: the first may have been made.
                 let redis = self.redis.within(deadline.left());
-                let again = Box::pin(call.run(&redis, Idempotence::Idempotent)).await;
-                again.map_err(|_| error)
+                let again = async { self.answers.write(name, pin!(call.run(&redis, Idempotence::Idempotent))).await };
+                Box::pin(again).await.map_err(|_| error)
             }
             answer => answer,
         }
@@ -271,10 +291,11 @@ impl Wire {
         known: Option<Known>,
         deadline: Option<Duration>,
     ) -> Result<((Touched, Timestamp), Option<Owner>)> {
-        let (call, principal) = call_known(&TOUCH, self.key(key), known);
-        let call = call.arg(principal).deadline();
-        let answer: (u8, u64, u64, u64, Vec<u8>, u64, u64) =
-            call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let name = self.key(key);
+        let (call, principal) = call_known(&TOUCH, &name, known);
+        let (call, redis) = (call.arg(principal).deadline(), self.redis.within(deadline));
+        let touch = pin!(call.run(&redis, Idempotence::Idempotent));
+        let answer: (u8, u64, u64, u64, Vec<u8>, u64, u64) = self.answers.write(name.as_bytes(), touch).await?;
         let (slid, before, after, idle, principal, ends, epoch) = answer;
         let ends = Timestamp::from_micros(ends);
         match slid {
@@ -304,13 +325,15 @@ impl Wire {
         let index = known.as_ref().map(|known| known.sessions.clone());
         let index = index.or_else(|| before.as_ref()?.sessions.clone());
         let member = index.as_ref().map_or(&[][..], |_| &key.as_bytes()[..]);
-        let (call, whose) = call_known(script, self.key(key), known);
+        let name = self.key(key);
+        let (call, whose) = call_known(script, &name, known);
         let call = if let Some(index) = index { call.key(index) } else { call };
         let call = call.arg(&TOMBSTONE[..]).arg(millis(REMEMBERED)).arg(holder);
         let call = call.arg(principal).arg(epoch).arg(whose).arg(member).arg(&random::<8>()?[..]);
         let fence = options.fence.as_ref();
         let (first, again) = (self.fenced(call.clone().arg("").deadline(), fence)?, call.arg(1).deadline());
-        let (deleted, principal, epoch) = self.send_delete(&first, self.fenced(again, fence)?, options).await?;
+        let calls = [first, self.fenced(again, fence)?];
+        let (deleted, principal, epoch) = self.send_delete(calls, name.as_bytes(), options).await?;
         match deleted {
             1 => self.full.store(false, Ordering::Relaxed),
             3 => self.note_full(),
@@ -328,16 +351,17 @@ impl Wire {
     /// If the answer is lost it is repeated, and knows what the first try has deleted.
     async fn send_delete(
         &self,
-        first: &ScriptCall<'_>,
-        again: ScriptCall<'_>,
+        [first, again]: [ScriptCall<'_>; 2],
+        name: &[u8],
         options: &DeleteOptions,
     ) -> Result<(u8, Vec<u8>, u64)> {
         let deadline = Deadline::of(options.deadline);
-        match first.run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await {
+        let redis = self.redis.within(deadline.left());
+        match self.answers.write(name, pin!(first.run(&redis, Idempotence::NotIdempotent))).await {
             Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
-                let left = deadline.left();
-                let again: Result<(u8, _, _)> =
-                    Box::pin(again.run(&self.redis.within(left), Idempotence::Idempotent)).await;
+                let redis = self.redis.within(deadline.left());
+                let again = async { self.answers.write(name, pin!(again.run(&redis, Idempotence::Idempotent))).await };
+                let again: Result<(u8, _, _)> = Box::pin(again).await;
                 // Whatever that fails with, the first may have been made; and where nothing is left, nobody knows by whom.
                 again.ok().filter(|(how, ..)| *how != LEFT_NOTHING).ok_or(error)
             }

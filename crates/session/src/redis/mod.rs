@@ -102,9 +102,9 @@ use crate::token::{SessionKey, VerifierHash};
 /// While it hands over to a replica Redis answers reads and no writes. Once that is known, which takes three writes that nothing
 /// comes of, none is sent: each fails at once with [`Unavailable`](statehouse_core::ErrorKind::Unavailable) and
 /// [`Retry::After`](statehouse_core::Retry::After), those that are waiting end within a second, and loads go on. A task
-/// finds out when writes are answered again: it deletes `namespace:session:answers:probe`, which is never there, over a connection of its own. The same holds
-/// for reads, apart. What is answered late counts as answered. Servers of a cluster are not told apart: as long as one
-/// answers, those who write to another wait for it.
+/// finds out when writes are answered again: it deletes `namespace:session:answers:{…}:probe`, which is never there and lies where the key did that was asked for, over a
+/// connection of its own. The same holds for reads, apart. What is answered late counts as answered. Each server of a cluster counts for
+/// itself, and each command for the server that it goes to.
 ///
 /// # Anonymous sessions
 /// Everybody can make the store keep sessions that nobody is logged in to. There may be
@@ -125,7 +125,6 @@ pub struct RedisSessionStore {
     wire: Wire,
     principals: Principals,
     met: Arc<Met>,
-    answers: Arc<Answers>,
     eviction: EvictionPolicy,
 }
 
@@ -139,10 +138,10 @@ impl RedisSessionStore {
     }
 
     fn bounded(redis: RedisClient, namespace: &Namespace, max_anonymous: u64) -> Result<Self> {
-        let principals = Principals::new(redis.clone(), namespace)?;
-        let (met, answers) = (Arc::default(), Answers::new(redis.clone(), namespace)?);
-        let wire = Wire::new(redis, namespace, max_anonymous)?;
-        Ok(Self { wire, principals, met, answers, eviction: EvictionPolicy::Unknown })
+        let answers = Answers::new(redis.clone(), namespace)?;
+        let principals = Principals::new(redis.clone(), Arc::clone(&answers), namespace)?;
+        let wire = Wire::new(redis, answers, namespace, max_anonymous)?;
+        Ok(Self { wire, principals, met: Arc::default(), eviction: EvictionPolicy::Unknown })
     }
 
     fn rebounded(self, max_anonymous: u64) -> Self {
@@ -214,14 +213,14 @@ impl SessionStore for RedisSessionStore {
     async fn create_with(&self, key: &SessionKey, new: &NewSession, options: CreateOptions) -> Result<Snapshot> {
         let create = pin!(async {
             new.check()?;
-            self.answers.write(pin!(self.create(key, new, &options))).await
+            self.create(key, new, &options).await
         });
         OPERATION.create.during(create).await
     }
 
     async fn load_with(&self, key: &SessionKey, options: LoadOptions) -> Result<Loaded> {
         let load = pin!(self.load_live(key, Deadline::of(options.deadline)));
-        OPERATION.load.during(self.answers.read(load)).await
+        OPERATION.load.during(load).await
     }
 
     async fn load_entering_with(
@@ -231,7 +230,7 @@ impl SessionStore for RedisSessionStore {
         options: LoadOptions,
     ) -> Result<(Loaded, u64)> {
         let load = pin!(self.load_entering(key, who, Deadline::of(options.deadline)));
-        OPERATION.load.during(self.answers.read(load)).await
+        OPERATION.load.during(load).await
     }
 
     async fn save_with(
@@ -248,7 +247,7 @@ impl SessionStore for RedisSessionStore {
             return refused.map_err(|error| OPERATION.save.name_in(error));
         }
         let save = pin!(self.swap_live(base, authority, next, None, options));
-        OPERATION.save.during(self.answers.write(save)).await
+        OPERATION.save.during(save).await
     }
 
     async fn rotate_with(
@@ -271,7 +270,7 @@ impl SessionStore for RedisSessionStore {
             let login = Attempt::new(login, base.record().key(), options.deadline);
             Box::pin(self.rotate_in(login, base, (authority, rotation), next, options)).await
         });
-        OPERATION.rotate.during(self.answers.write(rotate)).await
+        OPERATION.rotate.during(rotate).await
     }
 
     async fn touch_with(&self, key: &SessionKey, options: TouchOptions) -> Result<Touched> {
@@ -279,7 +278,7 @@ impl SessionStore for RedisSessionStore {
             let deadline = Deadline::of(options.deadline);
             let touch = |known| self.wire.touch(key, known, deadline.left());
             let touch = self.of_live(key, deadline, touch, (Touched::Gone, Timestamp::default()));
-            let ((touched, ends), owner) = self.answers.write(pin!(touch)).await?;
+            let ((touched, ends), owner) = touch.await?;
             if let Some(owner) = owner {
                 Box::pin(self.mend(key, (&owner.principal, ends), deadline)).await;
             }
@@ -296,7 +295,7 @@ impl SessionStore for RedisSessionStore {
         let delete = pin!(async {
             let (deadline, known) = (Deadline::of(options.deadline), self.met.principal_of(key));
             let delete = |known| self.wire.delete(key, holder, None, known, &options);
-            let (deleted, owner) = self.answers.write(pin!(self.of_live(key, deadline, delete, Deleted::Gone))).await?;
+            let (deleted, owner) = self.of_live(key, deadline, delete, Deleted::Gone).await?;
             // What the script knew whose it is has left their index in the same step.
             let apart = self.wire.redis().is_cluster();
             let left = owner.filter(|owner| apart || known.as_ref() != Some(&owner.principal));
@@ -310,22 +309,22 @@ impl SessionStore for RedisSessionStore {
 
     async fn epoch_with(&self, principal: &Principal, options: EpochOptions) -> Result<u64> {
         let epoch = pin!(self.begin(principal, Deadline::of(options.deadline)));
-        OPERATION.epoch.during(self.answers.read(epoch)).await
+        OPERATION.epoch.during(epoch).await
     }
 
     async fn list_with(&self, principal: &Principal, options: ListOptions) -> Result<Vec<Snapshot>> {
         let list = pin!(self.list_live(principal, Deadline::of(options.deadline)));
-        OPERATION.list.during(self.answers.read(list)).await
+        OPERATION.list.during(list).await
     }
 
     async fn revoke_with(&self, which: Revoke<'_>, options: RevokeOptions) -> Result<()> {
         let revoke = pin!(self.end(which, Deadline::of(options.deadline)));
-        OPERATION.revoke.during(self.answers.write(revoke)).await
+        OPERATION.revoke.during(revoke).await
     }
 
     async fn raise_with(&self, fence: &Fence, options: RaiseOptions) -> Result<()> {
         let raise = pin!(self.wire.raise(fence, options.deadline));
-        OPERATION.raise.during(self.answers.write(raise)).await
+        OPERATION.raise.during(raise).await
     }
 
     async fn health(&self) -> Health {

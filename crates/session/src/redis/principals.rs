@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer};
 
+use super::answers::Answers;
 use crate::principals::Login;
 use crate::record::{Beyond, Limit, Principal, Record};
 use crate::token::SessionKey;
@@ -42,6 +44,7 @@ const REMEMBERED: usize = 8_192;
 #[derive(Clone, Debug)]
 pub(super) struct Principals {
     redis: RedisClient,
+    answers: Arc<Answers>,
     keys: KeySpace,
     /// The epoch of everybody.
     everybody: Vec<u8>,
@@ -202,9 +205,9 @@ pub(super) enum Entered {
 }
 
 impl Principals {
-    pub(super) fn new(redis: RedisClient, namespace: &Namespace) -> Result<Self> {
+    pub(super) fn new(redis: RedisClient, answers: Arc<Answers>, namespace: &Namespace) -> Result<Self> {
         let everybody = KeySpace::new(namespace, "session", "everybody")?.key("epoch");
-        Ok(Self { redis, keys: KeySpace::new(namespace, "session", "principals")?, everybody })
+        Ok(Self { redis, answers, keys: KeySpace::new(namespace, "session", "principals")?, everybody })
     }
 
     /// The sessions, the logins under way, and the epoch.
@@ -244,14 +247,41 @@ impl Principals {
     pub(super) async fn epochs(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Epochs> {
         let (keys, redis) = (self.epochs_of(principal), self.redis.within(deadline));
         let found = if self.redis.is_cluster() {
-            let (own, all) = tokio::join!(redis.get(&keys[0]), redis.get(&keys[1]));
+            let (own, all) = tokio::join!(self.get(&keys[0], &redis), self.get(&keys[1], &redis));
             [own?, all?]
         } else {
             let mut command = redis::cmd("MGET");
             command.arg(&keys[0][..]).arg(&keys[1][..]);
-            redis.query::<[Option<Vec<u8>>; 2]>(&command, Idempotence::Idempotent).await?
+            let both = pin!(redis.query::<[Option<Vec<u8>>; 2]>(&command, Idempotence::Idempotent));
+            self.answers.read(&keys[0], both).await?
         };
         Ok(Epochs::read(&found))
+    }
+
+    async fn get(&self, key: &[u8], redis: &RedisClient) -> Result<Option<Vec<u8>>> {
+        self.answers.read(key, pin!(redis.get(key))).await
+    }
+
+    /// Runs what is not repeated by anybody else, on the keys of a principal, of which this is one.
+    async fn run<T: redis::FromRedisValue>(
+        &self,
+        key: &[u8],
+        call: ScriptCall<'_>,
+        idempotence: Idempotence,
+        deadline: Option<Duration>,
+    ) -> Result<T> {
+        let (call, redis) = (call.deadline(), self.redis.within(deadline));
+        self.answers.write(key, pin!(call.run(&redis, idempotence))).await
+    }
+
+    async fn remove(&self, key: &[u8], members: &[SessionKey], deadline: Option<Duration>) -> Result<()> {
+        let mut command = redis::cmd("ZREM");
+        command.arg(key);
+        for member in members {
+            command.arg(&member.as_bytes()[..]);
+        }
+        let redis = self.redis.within(deadline);
+        self.answers.write(key, pin!(redis.query(&command, Idempotence::Idempotent))).await
     }
 
     /// Asks whether the principal may have one more session beside those that are not `over`, and keeps a place for it.
@@ -264,11 +294,11 @@ impl Principals {
         deadline: Option<Duration>,
     ) -> Result<Entered> {
         let [sessions, entering, epoch] = self.keys_of(principal);
-        let call = ENTER.key(sessions).key(entering).key(epoch).arg(&key.as_bytes()[..]);
+        let call = ENTER.key(&sessions[..]).key(entering).key(epoch).arg(&key.as_bytes()[..]);
         let call = call.arg(whole_micros(UNDER_WAY)).arg(begun).arg(limit.max);
         let over: Vec<u8> = over.iter().flat_map(|key| *key.as_bytes()).collect();
-        let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).arg(&over[..]).deadline();
-        let answer: (u8, Vec<Vec<u8>>, u8) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let call = call.arg(u8::from(evicts && limit.beyond == Beyond::EvictOldest)).arg(&over[..]);
+        let answer: (u8, Vec<Vec<u8>>, u8) = self.run(&sessions, call, Idempotence::Idempotent, deadline).await?;
         match answer {
             (0, ..) => Ok(Entered::Revoked),
             (1, _, is_full) => Ok(Entered::In { beside: is_full == 0 }),
@@ -287,10 +317,10 @@ impl Principals {
         deadline: Option<Duration>,
     ) -> Result<(u64, Vec<SessionKey>)> {
         let [sessions, entering, epoch] = self.keys_of(principal);
-        let call = LIST_IN.key(sessions).key(entering).key(epoch);
+        let call = LIST_IN.key(&sessions[..]).key(entering).key(epoch);
         let most = most.map(|most| most.to_string()).unwrap_or_default();
-        let call = call.arg(&key.as_bytes()[..]).arg(ends.as_micros()).arg(most).deadline();
-        let answer: (u64, Vec<Vec<u8>>) = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let call = call.arg(&key.as_bytes()[..]).arg(ends.as_micros()).arg(most);
+        let answer: (u64, Vec<Vec<u8>>) = self.run(&sessions, call, Idempotence::Idempotent, deadline).await?;
         Ok((answer.0, read_keys(&answer.1)))
     }
 
@@ -298,11 +328,12 @@ impl Principals {
     pub(super) async fn listed(&self, principal: &Principal, deadline: Option<Duration>) -> Result<Listed> {
         let [sessions, entering, _] = self.keys_of(principal);
         let mut both = redis::pipe();
-        for key in [sessions, entering] {
-            both.cmd("ZRANGE").arg(key).arg(0).arg(-1);
+        for key in [&sessions, &entering] {
+            both.cmd("ZRANGE").arg(&key[..]).arg(0).arg(-1);
         }
-        let answer: (Vec<Vec<u8>>, Vec<Vec<u8>>) =
-            self.redis.within(deadline).pipeline(&both, Idempotence::Idempotent).await?;
+        let redis = self.redis.within(deadline);
+        let listed = pin!(redis.pipeline(&both, Idempotence::Idempotent));
+        let answer: (Vec<Vec<u8>>, Vec<Vec<u8>>) = self.answers.read(&sessions, listed).await?;
         Ok(Listed { sessions: read_keys(&answer.0), entering: read_keys(&answer.1) })
     }
 
@@ -313,13 +344,9 @@ impl Principals {
         keys: &[SessionKey],
         deadline: Option<Duration>,
     ) -> Result<()> {
+        let sessions = self.index_of(principal);
         for keys in keys.chunks(AT_ONCE) {
-            let mut command = redis::cmd("ZREM");
-            command.arg(self.index_of(principal));
-            for key in keys {
-                command.arg(&key.as_bytes()[..]);
-            }
-            self.redis.within(deadline).query::<redis::Value>(&command, Idempotence::Idempotent).await?;
+            self.remove(&sessions, keys, deadline).await?;
         }
         Ok(())
     }
@@ -331,9 +358,7 @@ impl Principals {
         deadline: Option<Duration>,
     ) -> Result<()> {
         let [_, entering, _] = self.keys_of(principal);
-        let mut command = redis::cmd("ZREM");
-        command.arg(entering).arg(&key.as_bytes()[..]);
-        self.redis.within(deadline).query(&command, Idempotence::Idempotent).await
+        self.remove(&entering, &[*key], deadline).await
     }
 
     /// Begins another epoch of the principal, or of everybody. Answers it.
@@ -343,7 +368,7 @@ impl Principals {
             return self.next([epoch, keeping], Idempotence::NotIdempotent, deadline).await;
         }
         let call = REVOKE.key(&self.everybody[..]).arg(1).arg(whole_micros(AHEAD)).arg(millis_rounded_up(KEPT));
-        call.deadline().run(&self.redis.within(deadline.left()), Idempotence::NotIdempotent).await
+        self.run(&self.everybody, call, Idempotence::NotIdempotent, deadline.left()).await
     }
 
     /// A number for the session of the principal that is to stay while all others end. No other is given it, and each
@@ -360,14 +385,17 @@ impl Principals {
 
     /// Writes a number later than both, and than everybody's epoch.
     async fn next(&self, [written, other]: [Vec<u8>; 2], idempotence: Idempotence, deadline: Deadline) -> Result<u64> {
-        let redis = || self.redis.within(deadline.left());
-        let call = REVOKE.key(written).key(other);
+        let call = REVOKE.key(&written[..]).key(other);
         // In a cluster that lies elsewhere, and what was there a moment ago is as good: a login that has begun since is later.
         let (call, least) = match self.redis.is_cluster() {
-            true => (call, Epochs::read(&[None, redis().get(&self.everybody).await?]).last() + 1),
+            true => {
+                let everybody = self.get(&self.everybody, &self.redis.within(deadline.left())).await?;
+                (call, Epochs::read(&[None, everybody]).last() + 1)
+            }
             false => (call.key(&self.everybody[..]), 1),
         };
-        call.arg(least).arg(0).arg(millis_rounded_up(KEPT)).deadline().run(&redis(), idempotence).await
+        let call = call.arg(least).arg(0).arg(millis_rounded_up(KEPT));
+        self.run(&written, call, idempotence, deadline.left()).await
     }
 
     /// Begins the epoch of this number, which a session was given that stays. Answers the epoch, or `None` if meanwhile another
@@ -379,8 +407,8 @@ impl Principals {
         deadline: Option<Duration>,
     ) -> Result<Option<u64>> {
         let [epoch, keeping] = self.numbers_of(principal);
-        let call = ADVANCE.key(epoch).key(keeping).arg(number).arg(millis_rounded_up(KEPT)).deadline();
-        let epoch: u64 = call.run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
+        let call = ADVANCE.key(&epoch[..]).key(keeping).arg(number).arg(millis_rounded_up(KEPT));
+        let epoch: u64 = self.run(&epoch, call, Idempotence::Idempotent, deadline).await?;
         Ok((epoch > 0).then_some(epoch))
     }
 }

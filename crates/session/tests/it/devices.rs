@@ -420,14 +420,15 @@ async fn somebodys(store: &impl SessionStore) -> (Token, Snapshot) {
     (token, created)
 }
 
-/// The server holds back what is written for longer than the deadline, and not for twice as long.
+/// The server holds back what is written for longer than the deadline, and not until a repetition with a deadline of its own would end, which
+/// begins once the connection has been silent for a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_save_that_is_repeated_has_one_deadline() {
     let (server, namespace) = (RedisServer::start().await, random_namespace());
     let store = open_redis(&server.url(), &namespace).await;
     let (_, base) = somebodys(&store).await;
     let delta = Delta::new().with_set(AttributeName::new("a").unwrap(), Attribute::encode(&1).unwrap());
-    server.command(&["CLIENT", "PAUSE", "7000", "WRITE"]).await.unwrap();
+    server.command(&["CLIENT", "PAUSE", "4600", "WRITE"]).await.unwrap();
     let options = SaveOptions::default().with_deadline(Duration::from_secs(4));
     let late = store.save_with(&base, Authority::Application, &delta, options).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::OutcomeUnknown, "{late}");
@@ -469,7 +470,7 @@ async fn a_deletion_that_is_repeated_has_one_deadline() {
     let (server, namespace) = (RedisServer::start().await, random_namespace());
     let store = open_redis(&server.url(), &namespace).await;
     let (token, _) = somebodys(&store).await;
-    server.command(&["CLIENT", "PAUSE", "5000", "WRITE"]).await.unwrap();
+    server.command(&["CLIENT", "PAUSE", "4600", "WRITE"]).await.unwrap();
     let options = DeleteOptions::default().with_deadline(Duration::from_secs(4));
     let late = store.delete_with(&token.key(), Authority::Application, options).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::OutcomeUnknown, "{late}");

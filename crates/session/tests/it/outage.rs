@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 use crate::random_namespace;
 use crate::redis::{App, until_up};
 
+mod cluster;
+
 /// What a request waits for at most once the server is known to be away.
 const LIMIT: Duration = Duration::from_secs(1);
 

@@ -111,6 +111,18 @@ async fn while_redis_is_slow_no_more_than_128_loads_run_at_once() {
     assert_eq!(most.into_inner(), 128);
 }
 
+/// Loads these keys, of which each begins when it is known that those before are late: others say nothing.
+async fn learn_of_writes(cache: &TypedCache<u32>, keys: impl Iterator<Item = String>) {
+    let mut waiting = JoinSet::new();
+    for key in keys.take(5) {
+        let cache = cache.clone();
+        waiting.spawn(async move { load(&cache, key, 7).await });
+        sleep(DELAY * 2).await;
+    }
+    let known = timeout(PATIENCE / 2, waiting.join_all()).await;
+    assert_eq!(known.expect("no more is waited for once three were late"), [7; 5]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_holds_writes_back_a_load_takes_as_long_as_its_loader() {
     let server = RedisServer::start().await;
@@ -129,15 +141,7 @@ async fn while_redis_holds_writes_back_a_load_takes_as_long_as_its_loader() {
             sleep(Duration::from_millis(5)).await;
         }
     });
-    // Of which each begins when it is known that those before are late.
-    let mut waiting = JoinSet::new();
-    for n in 0..5 {
-        let cache = cache.clone();
-        waiting.spawn(async move { load(&cache, format!("new {n}"), 7).await });
-        sleep(LIMIT * 2).await;
-    }
-    let known = timeout(PATIENCE / 2, waiting.join_all()).await;
-    assert_eq!(known.expect("no more is waited for once three were late"), [7; 5]);
+    learn_of_writes(&cache, (0..).map(|n| format!("new {n}"))).await;
     few_of_a_crowd_wait(&cache).await;
     reads.abort();
     raw(&server, &[b"CLIENT", b"UNPAUSE"]).await;
@@ -150,4 +154,63 @@ async fn while_redis_holds_writes_back_a_load_takes_as_long_as_its_loader() {
         }
         assert!(begun.elapsed() < DEADLINE, "what is loaded is not stored again");
     }
+}
+
+/// Ever new keys that this server of a cluster has, or that others have.
+fn keys(cache: &RedisCache, server: &str, is_its: bool) -> impl Iterator<Item = String> {
+    let lies_there = move |key: &String| {
+        let owner = cache.server_of(&CacheKey::new(key).unwrap()).expect("a server of the cluster");
+        (&*owner == server) == is_its
+    };
+    (0..).map(|n| format!("{n}")).filter(lies_there)
+}
+
+/// Each server is known for itself, whether or not others are asked meanwhile.
+async fn a_node_holds_writes_back(others_are_asked: bool) {
+    let cluster = RedisCluster::start().await;
+    let subject = InRedis::new(format!("{}{PATIENT}", cluster.url()));
+    let caches = Caches::redis(subject.client().await, &subject.namespace);
+    let cache: TypedCache<u32> = caches.cache("rates").time_to_live(LONG).slow_after(DELAY).open().unwrap();
+    // The first is a primary, as the testkit makes them.
+    let (inner, sick) = (subject.cache("rates").await, &cluster.nodes()[0]);
+    let (mut its, mut others) = (keys(&inner, sick.address(), true), keys(&inner, sick.address(), false));
+    let is_kept = async |key: String| load(&cache, key.clone(), 8).await == 8 && load(&cache, key, 9).await == 8;
+    assert!(is_kept(its.next().unwrap()).await && is_kept(others.next().unwrap()).await);
+    raw(sick, &[b"CLIENT", b"PAUSE", b"120000", b"WRITE"]).await;
+    let ask = async {
+        loop {
+            if others_are_asked {
+                assert!(is_kept(others.next().unwrap()).await);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = learn_of_writes(&cache, &mut its) => {}
+        () = ask => {}
+    }
+    let mut waited = 0;
+    for _ in 0..20 {
+        let asked = Instant::now();
+        load(&cache, its.next().unwrap(), 7).await;
+        waited += usize::from(asked.elapsed() >= DELAY);
+        assert!(is_kept(others.next().unwrap()).await, "another node's is loaded without the store");
+    }
+    // One at a time finds out for all.
+    assert!(waited <= 10, "{waited} of 20 waited for the node");
+    raw(sick, &[b"CLIENT", b"UNPAUSE"]).await;
+    let begun = Instant::now();
+    while !is_kept(its.next().unwrap()).await {
+        assert!(begun.elapsed() < DEADLINE, "what is loaded is not stored again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_cluster_that_holds_writes_back_is_slow_though_others_are_not() {
+    a_node_holds_writes_back(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_cluster_that_holds_writes_back_makes_no_other_slow() {
+    a_node_holds_writes_back(false).await;
 }

@@ -162,6 +162,10 @@ impl<V: CacheValue> Tier<V> for BytesTier {
         Place::Elsewhere
     }
 
+    fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        self.cache.server_of(key)
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.cache.capabilities()
     }

@@ -60,6 +60,12 @@ pub(crate) trait Tier<V>: Send + Sync {
 
     fn place(&self) -> Place;
 
+    /// Which of several servers has the key, by its name.
+    fn server_of(&self, key: &CacheKey) -> Option<Arc<str>> {
+        let _ = key;
+        None
+    }
+
     fn capabilities(&self) -> Capabilities;
 
     /// The weight of all that is held in this process.
