@@ -2,8 +2,10 @@
 
 use statehouse_core::{Error, ErrorKind};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::key::CoordKey;
+use crate::leases::Lessee;
 use crate::term::Term;
 
 /// For how long something is held, as its holder itself knows; and what else it knows of it, such as a version.
@@ -49,5 +51,23 @@ pub(crate) async fn lost<K: Copy>(mut lease: watch::Receiver<Lease<K>>) {
                 }
             }
         }
+    }
+}
+
+/// Frees what is left of what was lost, once the store's lease would be over if it was renewed no more: the answer of a renewal may
+/// have been lost, and then it would live on, and nobody hold it.
+///
+/// A step of the holder that is under way is not over for that the wall clock was set forward. It is waited for in the background.
+pub(crate) async fn free_when_over(term: Term, mut leases: Lessee, free: impl Future<Output = ()> + Send + 'static) {
+    let freeing = async move {
+        tokio::select! {
+            biased;
+            () = sleep_until(term.deadline()) => free.await,
+            () = leases.closed() => {}
+        }
+    };
+    match Instant::now() < term.deadline() {
+        true => drop(tokio::spawn(freeing)),
+        false => freeing.await,
     }
 }

@@ -13,7 +13,7 @@ use crate::api::CoordStore;
 use crate::away::is_away;
 use crate::capability::SERVER_TIME;
 use crate::key::CoordKey;
-use crate::lease::{Lease, lost, lost_before};
+use crate::lease::{Lease, free_when_over, lost, lost_before};
 use crate::leases::Lessee;
 use crate::operation::NAME;
 use crate::options::{GetOptions, PutOptions, RemoveOptions};
@@ -96,26 +96,14 @@ impl Held {
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.lock_lost", lock = self.key.as_str(), "a lock was lost before it was released");
         let (error, term) = (lost_before(NAME.lock, &self.key), lease.borrow().term);
-        // A step of the holder that is under way is not over for that the wall clock was set forward.
-        match Instant::now() < term.deadline() {
-            true => drop(tokio::spawn(self.clear(term))),
-            false => self.clear(term).await,
-        }
+        let leases = self.leases.clone();
+        let free = async move {
+            if let Err(error) = self.free(None).await {
+                tracing::debug!(name: "coord.lock_not_freed", lock = self.key.as_str(), %error, "what is left of a lock that was lost ends with its lease");
+            }
+        };
+        free_when_over(term, leases, free).await;
         Err(error)
-    }
-
-    /// Frees what is left of a lock that was lost, once the store's lease would be over if it was renewed no more: the answer of a
-    /// renewal may have been lost, and then the record would live on, and nobody hold the lock.
-    async fn clear(self, term: Term) {
-        let mut leases = self.leases.clone();
-        tokio::select! {
-            biased;
-            () = sleep_until(term.deadline()) => {}
-            () = leases.closed() => return,
-        }
-        if let Err(error) = self.free(None).await {
-            tracing::debug!(name: "coord.lock_not_freed", lock = self.key.as_str(), %error, "what is left of a lock that was lost ends with its lease");
-        }
     }
 
     /// The program ends. Whoever has the lock may be at work until they drop the guard: it is given back only then, and if that

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::permit::Permit;
 use crate::away::{answer_in, is_away, time_of_try};
 use crate::key::CoordKey;
-use crate::lease::{Lease, lost, lost_before};
+use crate::lease::{Lease, free_when_over, lost, lost_before};
 use crate::leases::Lessee;
 use crate::operation::NAME;
 use crate::signals::{AcquireOptions, Acquired, PermitId, ReleaseOptions, RenewOptions, Renewed, Signals};
@@ -131,26 +131,14 @@ impl Wanted {
         lease.send_modify(|lease| lease.is_over = true);
         tracing::warn!(name: "coord.permit_lost", permit = self.key.as_str(), "a permit was lost before it was released");
         let (error, term) = (lost_before(NAME.permits, &self.key), lease.borrow().term);
-        // A step of the holder that is under way is not over for that the wall clock was set forward.
-        match Instant::now() < term.deadline() {
-            true => drop(tokio::spawn(self.clear(term))),
-            false => self.clear(term).await,
-        }
+        let leases = self.leases.clone();
+        let free = async move {
+            if let Err(error) = self.release().await {
+                tracing::debug!(name: "coord.permit_not_freed", permit = self.key.as_str(), %error, "what is left of a permit that was lost ends with its lease");
+            }
+        };
+        free_when_over(term, leases, free).await;
         Err(error)
-    }
-
-    /// Gives back what is left of a permit that was lost, once the store's lease would be over if it was renewed no more: the answer
-    /// of a renewal may have been lost, and then it would live on, and nobody hold it.
-    async fn clear(self, term: Term) {
-        let mut leases = self.leases.clone();
-        tokio::select! {
-            biased;
-            () = sleep_until(term.deadline()) => {}
-            () = leases.closed() => return,
-        }
-        if let Err(error) = self.release().await {
-            tracing::debug!(name: "coord.permit_not_freed", permit = self.key.as_str(), %error, "what is left of a permit that was lost ends with its lease");
-        }
     }
 
     /// The program ends. Whoever has the permit may be at work until they drop it: it is given back only then, and if that takes

@@ -4,6 +4,7 @@ mod as_object_store;
 mod as_object_store_steps;
 mod azure;
 mod azure_names;
+mod broken;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod gone;

@@ -281,27 +281,9 @@ async fn an_outage_is_an_error_and_never_an_absent_file() {
     let config = config(server).with_endpoint(proxy.url(&server.endpoint())).with_retries(1).with_probe(Probe::Never);
     let quick = config.with_timeouts(Duration::from_secs(1), Duration::from_secs(2));
     let files = files(ObjectFileStore::open_s3(quick).await.unwrap());
-    files.put("a", "x").await.unwrap();
-    proxy.cut();
-    for name in ["a", "absent"] {
-        assert_eq!(files.get(name).await.unwrap_err().kind(), ErrorKind::Unavailable);
-        assert_eq!(files.exists(name).await.unwrap_err().kind(), ErrorKind::Unavailable);
-        assert_eq!(files.delete(name).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    }
-    assert_eq!(files.list("").await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert!(!files.store().health().await.is_up());
-    proxy.heal();
-    proxy.black_hole();
-    let start = Instant::now();
-    assert_eq!(files.get("a").await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    proxy.heal();
-    assert_eq!(files.get("a").bytes().await.unwrap(), "x");
-    files.delete("a").await.unwrap();
+    crate::broken::an_outage_is_an_error(&proxy, &files).await;
 }
 
-/// The server does the write and its answer never comes: the retry is refused by what the first attempt wrote, which is
-/// no reason to say that somebody else was first.
 #[tokio::test]
 async fn a_create_whose_answer_was_lost_knows_its_own_file() {
     let server = S3Server::shared().await;
@@ -309,19 +291,7 @@ async fn a_create_whose_answer_was_lost_knows_its_own_file() {
     let config = config(server).with_endpoint(proxy.url(&server.endpoint()));
     let config = config.with_timeouts(Duration::from_secs(2), Duration::from_millis(1500)).with_retries(6);
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
-    proxy.black_hole_way(Direction::ToClient);
-    let put = files.put("a", "mine").if_absent().into_future();
-    let heal = async {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        // The answer that waits in the proxy is thrown away with its connection.
-        proxy.reset_connections();
-        proxy.heal();
-    };
-    let (stored, ()) = tokio::join!(put, heal);
-    let stored = stored.unwrap().stored().unwrap();
-    assert_eq!(files.head("a").await.unwrap().etag, stored.etag);
-    assert_eq!(files.put("a", "other").if_absent().await.unwrap(), PutOutcome::Conflict);
-    files.delete("a").await.unwrap();
+    crate::broken::a_create_knows_its_own_file(&proxy, &files).await;
 }
 
 /// The first attempt is applied and its answer lost; by the time of the second somebody else has replaced the file. Or had
@@ -378,20 +348,7 @@ async fn a_body_that_breaks_is_an_error_and_never_short() {
     let proxy = FaultProxy::start(server.address());
     let config = config(server).with_endpoint(proxy.url(&server.endpoint())).with_probe(Probe::Never).with_retries(1);
     let files = files(ObjectFileStore::open_s3(config).await.unwrap());
-    files.put("a", vec![7; 5_000_000]).await.unwrap();
-    proxy.truncate(Direction::ToClient, 1_000_000);
-    let result = match files.get("a").await {
-        Ok(object) => object.bytes().await.map(|bytes| bytes.len()),
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(len) => assert_eq!(len, 5_000_000, "resumed on other connections"),
-        Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
-    }
-    proxy.heal();
-    proxy.reset_connections();
-    assert_eq!(files.get("a").bytes().await.unwrap().len(), 5_000_000);
-    files.delete("a").await.unwrap();
+    crate::broken::a_body_is_never_short(&proxy, &files).await;
 }
 
 #[tokio::test]

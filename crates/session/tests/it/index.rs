@@ -83,6 +83,18 @@ async fn what_has_ended_leaves_the_index_in_a_cluster() {
     leaves(&cluster.url(), &namespace, has, false).await;
 }
 
+/// Of two there may be, with one that is over by the limit: that one ends, and nothing else is left beside the new one.
+async fn is_let_in(store: &dyn SessionStore, who: &Principal, over: &SessionKey) {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let limit = Limit::reject(2).with_timeouts(Timeouts::new(Duration::from_millis(5), MINUTE, MINUTE));
+    let token = Token::generate().unwrap();
+    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone()).with_limit(limit);
+    store.create(&token.key(), &new).await.unwrap();
+    let left: Vec<_> = store.list(who).await.unwrap().iter().map(|session| *session.record().key()).collect();
+    assert_eq!(left, [token.key()]);
+    assert!(store.load(over).await.unwrap().found().is_none());
+}
+
 /// One is out of the index only once somebody has looked, one is over by the limit, and somebody else is about to log in: of two there
 /// may be, the one that is over has the second place.
 async fn is_let_in_beside(command: impl AsyncFn(&[&str]), url: &str) {
@@ -93,14 +105,7 @@ async fn is_let_in_beside(command: impl AsyncFn(&[&str]), url: &str) {
     let over = log_in(&store, MINUTE).await;
     let of_logins = format!("{namespace}:session:principals:{{u42}}:entering");
     command(&["ZADD", &of_logins, "9000000000000000", &"k".repeat(32)]).await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let limit = Limit::reject(2).with_timeouts(Timeouts::new(Duration::from_millis(5), MINUTE, MINUTE));
-    let token = Token::generate().unwrap();
-    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone()).with_limit(limit);
-    store.create(&token.key(), &new).await.unwrap();
-    let left: Vec<_> = store.list(&who).await.unwrap().iter().map(|session| *session.record().key()).collect();
-    assert_eq!(left, [token.key()]);
-    assert!(store.load(&over).await.unwrap().found().is_none());
+    is_let_in(&store, &who, &over).await;
 }
 
 /// A login that has left nothing but its name in the index, and its place, counts as under way once the first look has taken the name
@@ -116,14 +121,7 @@ async fn beside_a_login_that_comes_between_two_looks_nothing_that_is_over_is_in_
     let entered = server.command(&["EVAL", enter, "2", &name("sessions"), &name("entering")]).await.unwrap();
     assert_eq!(entered.integer(), Some(1));
     let over = log_in(&store, MINUTE).await;
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    let limit = Limit::reject(2).with_timeouts(Timeouts::new(Duration::from_millis(5), MINUTE, MINUTE));
-    let token = Token::generate().unwrap();
-    let new = NewSession::new(token.verifier_hash(), MINUTE, MINUTE).with_principal(who.clone()).with_limit(limit);
-    store.create(&token.key(), &new).await.unwrap();
-    let left: Vec<_> = store.list(&who).await.unwrap().iter().map(|session| *session.record().key()).collect();
-    assert_eq!(left, [token.key()]);
-    assert!(store.load(&over).await.unwrap().found().is_none());
+    is_let_in(&store, &who, &over).await;
 }
 
 #[tokio::test]

@@ -102,20 +102,32 @@ impl Database {
         id: &str,
         window: Window<'_>,
     ) -> sqlx::Result<bool> {
+        self.delete_draft((staff, patient, id), window, window.page.is_empty()).await?;
+        Ok(self.draft(staff, patient).await?.is_none_or(|left| left.id != id))
+    }
+
+    /// What this window has kept, or was opened with; or whatever there `is_any` of this note.
+    async fn delete_draft(
+        &self,
+        (staff, patient, id): (i64, i64, &str),
+        window: Window<'_>,
+        is_any: bool,
+    ) -> sqlx::Result<()> {
         ask!(
             self,
             sqlx::query(
                 "DELETE FROM drafts WHERE staff = $1 AND patient = $2 AND (\
-                 (id = $3 AND ($4 = '' OR COALESCE(mark, '') = $5)) OR ($4 <> '' AND page = $4))",
+                 (id = $3 AND ($6 OR COALESCE(mark, '') = $5)) OR ($4 <> '' AND page = $4))",
             )
             .bind(staff)
             .bind(patient)
             .bind(id)
             .bind(window.page)
-            .bind(window.seen),
+            .bind(window.seen)
+            .bind(is_any),
             execute
-        )?;
-        Ok(self.draft(staff, patient).await?.is_none_or(|left| left.id != id))
+        )
+        .map(drop)
     }
 
     /// Removes what was kept of a note that is saved; what another window has kept under its id becomes a draft of its own. Without
@@ -127,22 +139,10 @@ impl Database {
         id: &str,
         window: Option<Window<'_>>,
     ) -> sqlx::Result<()> {
-        let Some(window) = window else {
-            return self.remove_draft(staff, patient, id, Window::default()).await.map(drop);
-        };
-        ask!(
-            self,
-            sqlx::query(
-                "DELETE FROM drafts WHERE staff = $1 AND patient = $2 AND (\
-                 (id = $3 AND COALESCE(mark, '') = $5) OR ($4 <> '' AND page = $4))",
-            )
-            .bind(staff)
-            .bind(patient)
-            .bind(id)
-            .bind(window.page)
-            .bind(window.seen),
-            execute
-        )?;
+        self.delete_draft((staff, patient, id), window.unwrap_or_default(), window.is_none()).await?;
+        if window.is_none() {
+            return Ok(());
+        }
         ask!(
             self,
             sqlx::query("UPDATE drafts SET id = $4 WHERE staff = $1 AND patient = $2 AND id = $3")

@@ -12,8 +12,8 @@ use statehouse_search::{
     DocumentId, HitsOptions, Query, Record, SearchIndex, SearchIndexExt as _, SearchRequest, Value,
 };
 
-use super::Row;
 use super::load::row;
+use super::{Row, is_soak, rows};
 
 /// Written a line at a time.
 pub(super) struct Log(Mutex<File>);
@@ -115,6 +115,22 @@ impl Told {
                 self.writes.0.push(next());
             }
         }
+    }
+
+    /// Reports how long searches took beside an `idle` index, and fails if one has failed; in a soak, if they took longer than the bar.
+    pub(super) fn judge(self, place: &str, kills: usize, idle: &Self, bar: Duration) {
+        let p99 = self.searches.percentile(9_900);
+        crate::report(&format!(
+            "figure: reindex {place}, {} rows, {kills} kills, 2 rollbacks: 0 lost writes, {} failed; searches {}; idle {}; \
+             bar p99 {bar:.1?}; writes {}",
+            rows().len(),
+            self.failed.len(),
+            self.searches,
+            idle.searches,
+            self.writes
+        ));
+        assert_eq!((&self.failed, &idle.failed), (&vec![], &vec![]));
+        assert!(!is_soak() || p99 <= bar, "p99 {p99:?} over {bar:?}");
     }
 
     pub(super) fn acknowledged(&self) -> usize {
