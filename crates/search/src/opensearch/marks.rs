@@ -11,9 +11,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 use statehouse_core::{ErrorKind, Fence, Namespace, Result, Version};
+use tokio::time::{Instant, timeout_at};
 
-use super::client::{Call, Client};
+use super::client::{self, Call, Client};
 use super::error::{self, Effect};
+use super::open::wait_for_shards;
 use super::source;
 use super::versions::one;
 use crate::DocumentId;
@@ -63,11 +65,22 @@ impl Marks {
     /// What a mark is. The index is made where it is not there, also if somebody has deleted it: at a write the server would make one by
     /// rules of its own.
     async fn found(&self, client: &Client, id: &DocumentId, time: Option<Duration>) -> Result<Option<u64>> {
-        let told = one(client, &self.index, id, time).await?;
-        if !told.lacks_index() {
-            return told.version();
+        let (until, mut waited) = (client::deadline(time.unwrap_or(client.timing.attempt)), false);
+        loop {
+            let left = Some(until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+            let told = one(client, &self.index, id, left).await?;
+            if told.lacks_index() {
+                return self.make(client, left).await.map(|()| None);
+            }
+            match told.version() {
+                // Who writes beside this one may have made the index a moment ago.
+                Err(error) if error.kind() == ErrorKind::Unavailable && !waited => {
+                    waited = true;
+                    timeout_at(until, wait_for_shards(client, &self.index, until)).await.unwrap_or(Err(error))?;
+                }
+                version => return version,
+            }
         }
-        self.make(client, time).await.map(|()| None)
     }
 
     /// Raises a mark.

@@ -1,6 +1,7 @@
 //! What is slow or not there holds up what needs it, and nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use statehouse_core::{ErrorKind, Fence, Key, Namespace, Version};
@@ -63,15 +64,21 @@ async fn an_opening_ends_however_many_requests_it_takes() {
 }
 
 #[tokio::test]
-async fn a_mark_whose_shard_is_not_there_puts_a_bulk_off_and_one_whose_index_is_gone_is_made_anew() {
+async fn a_mark_whose_shard_is_not_there_is_waited_for_and_one_whose_index_is_gone_is_made_anew() {
     let fence = Fence::new(Key::new("lock/loading").unwrap(), Version::new(7));
     let options = || BulkOptions::default().with_fence(&fence);
     let mark = fence.mark().to_string();
     let told = move |rest: &str| (200, format!(r#"{{"docs":[{{"_id":"{mark}",{rest}}}]}}"#));
+    let serves = Arc::new(AtomicBool::new(false));
+    let is_there = Arc::clone(&serves);
     let (stub, index) = index("&timeout=1s&deadline=2s", move |request, before| {
+        if request.target.contains("/_cluster/health/") && request.target.contains("@marks") {
+            let status = if is_there.load(Ordering::SeqCst) { "yellow" } else { "red" };
+            return (200, text(&format!(r#"{{"status":"{status}"}}"#)));
+        }
         match (request.target.contains("@marks"), request.target.contains("_mget"), before) {
-            (true, true, 0) => told(r#""error":{"type":"no_shard_available_action_exception","reason":"x"}"#),
-            (true, true, 1 | 3) => told(r#""error":{"type":"index_not_found_exception","reason":"x"}"#),
+            (true, true, 0 | 1) => told(r#""error":{"type":"no_shard_available_action_exception","reason":"x"}"#),
+            (true, true, 2 | 4) => told(r#""error":{"type":"index_not_found_exception","reason":"x"}"#),
             (true, true, _) => told(r#""_version":7,"found":true"#),
             (true, false, _) if request.target.contains("_bulk") => items(&[r#"{"index":{"status":201}}"#]),
             (true, false, _) => (200, text("{}")),
@@ -81,7 +88,8 @@ async fn a_mark_whose_shard_is_not_there_puts_a_bulk_off_and_one_whose_index_is_
     .await;
     let error = index.bulk_with(vec![document("a", "x")], options()).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
-    assert_eq!(stub.received("_bulk").len(), 0);
+    assert_eq!(stub.received("_bulk").len(), 0, "put off where it does not come");
+    serves.store(true, Ordering::SeqCst);
     // Made where it is not there, written only then, and left alone where it is.
     for made in [1, 1, 2] {
         let report = index.bulk_with(vec![document("a", "x")], options()).await.unwrap();
