@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::future::ready;
+use std::pin::pin;
 
 use futures_util::{StreamExt, TryStreamExt};
 use statehouse_core::Result;
@@ -129,8 +131,9 @@ async fn check_found(files: &Files, name: &String) -> Result<()> {
     let page = files.list(name).limit(1).await?;
     assert_eq!(page.entries.first().and_then(|entry| files.name(&entry.key)), Some(name.as_str()), "by its prefix");
     let folder = name.rfind('/').map_or("", |slash| &name[..=slash]);
-    let page = files.list(folder).one_level().await?;
-    assert!(page.entries.iter().any(|entry| files.name(&entry.key) == Some(name)), "{name:?}: not in its level");
+    let level = pin!(files.list(folder).one_level().stream());
+    let is_there = level.try_any(|entry| ready(files.name(&entry.key) == Some(name))).await?;
+    assert!(is_there, "{name:?}: not in its level");
     let copy = format!("copies/{}", Digest::of(name.as_bytes()));
     let copied = files.copy(name, &copy).await?;
     assert_eq!((copied.sha256, files.delete(&copy).await?), (Some(Digest::of(name.as_bytes())), Deleted::Removed));

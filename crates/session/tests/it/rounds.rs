@@ -341,7 +341,7 @@ async fn so_many_sessions_that_expired_leave_memory_and_index() {
 
 #[tokio::test]
 async fn so_many_sessions_that_expired_leave_the_disk_and_its_index() {
-    let (count, clock, folder) = (rounds(200, 20_000), ManualClock::default(), tempfile::tempdir().unwrap());
+    let (count, clock, folder) = (rounds(200, 100_000), ManualClock::default(), tempfile::tempdir().unwrap());
     let config = LocalConfig::new(folder.path()).with_clock(clock.clone()).with_max_sessions(2 * count).unwrap();
     let store = LocalSessionStore::open_with(config).await.unwrap();
     let files = || {

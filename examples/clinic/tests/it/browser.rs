@@ -22,7 +22,7 @@ pub(crate) async fn a_day_at_the_clinic(clinic: impl Display, pictures: &str) {
     first.keys("#password", &format!("wrong{ENTER}")).await;
     first.until("document.querySelector('#password-error').textContent.includes('another one')").await;
     assert_eq!(first.eval("document.querySelector('#login').value").await, "ada");
-    assert_eq!(first.eval("document.activeElement.id").await, "password");
+    first.until_focus("#password").await;
     first.look_at("login-refused").await;
     first.log_in("ada").await;
     first.look_at("dashboard").await;
@@ -94,7 +94,7 @@ async fn a_slow_search_and_a_lost_connection_are_said_in_their_place_and_nothing
     visitor.until(&format!("{said}.startsWith('Still searching')")).await;
     visitor.look_at("searching").await;
     visitor.until("document.querySelectorAll('#options [role=option]').length > 5").await;
-    assert_eq!(visitor.eval("document.activeElement.id").await, "concept", "one types on");
+    visitor.until_focus("#concept").await;
     visitor.lose_the_connection().await;
     visitor.profile.close().await;
 }
@@ -168,8 +168,7 @@ async fn where_there_is_nothing_the_page_says_so_in_its_place() {
     visitor
         .until("document.querySelector('#picker-status').textContent === 'Nothing found. Try other words, or fewer.'")
         .await;
-    let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
-    assert_eq!(visitor.eval(where_it_stands).await, serde_json::json!(["concept", "qqxxzz"]));
+    visitor.until_it_stands("concept", ("concept", "qqxxzz")).await;
     visitor.look_at("chart").await;
     visitor.open("/patients?q=qqxxzz").await;
     visitor
@@ -177,10 +176,7 @@ async fn where_there_is_nothing_the_page_says_so_in_its_place() {
             "document.querySelector('[aria-label=\"Patients found\"]').textContent.includes('Nobody is called that.')",
         )
         .await;
-    assert_eq!(
-        visitor.eval("[document.activeElement.id, document.querySelector('#q').value]").await,
-        serde_json::json!(["q", "qqxxzz"])
-    );
+    visitor.until_it_stands("q", ("q", "qqxxzz")).await;
     visitor.profile.close().await;
 }
 
@@ -202,12 +198,11 @@ async fn a_search_before_the_diagnoses_are_loaded_says_how_far_they_are_and_goes
     visitor.keys("#concept", "asth").await;
     visitor.until("document.querySelector('#picker-status').textContent.includes('still being loaded: 49 %')").await;
     visitor.look_at("picker").await;
-    let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
-    assert_eq!(visitor.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]));
+    visitor.until_it_stands("concept", ("concept", "asth")).await;
     visitor.eval("window.loading = false").await;
     visitor.until("document.querySelectorAll('#options [role=option]').length > 5").await;
     visitor.until("document.querySelector('#picker-status').textContent.endsWith('found.')").await;
-    assert_eq!(visitor.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]));
+    visitor.until_it_stands("concept", ("concept", "asth")).await;
     visitor.profile.close().await;
 }
 
@@ -238,6 +233,18 @@ impl Visitor<'_> {
         self.until("document.querySelector('.chapters')").await;
     }
 
+    /// A page gives the focus when it is shown first, which is later than that there is something on it.
+    pub(crate) async fn until_focus(&self, place: &str) {
+        self.until(&format!("document.activeElement?.matches(\"{place}\")")).await;
+    }
+
+    /// The focus is there, and this is what the field has in it.
+    pub(crate) async fn until_it_stands(&self, focus: &str, (field, typed): (&str, &str)) {
+        self.until_focus(&format!("#{focus}")).await;
+        let value = self.eval(&format!("document.querySelector('#{field}').value")).await;
+        assert_eq!(value, typed, "the field {field}");
+    }
+
     /// Takes a picture of the page in light and in dark, reads every text on it, and looks for what keeps people out.
     pub(crate) async fn look_at(&self, name: &str) {
         for (scheme, suffix) in [("dark", "-dark"), ("light", "")] {
@@ -254,7 +261,7 @@ impl Visitor<'_> {
     async fn diagnose(&self) {
         self.open("/patients/31").await;
         self.keys("body", "/").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "concept", "the keyboard reaches the picker");
+        self.until_focus("#concept").await;
         self.keys("#concept", "diab").await;
         self.until("document.querySelectorAll('#options [role=option]').length > 5").await;
         self.until("document.querySelector('#options mark')").await;
@@ -282,7 +289,7 @@ impl Visitor<'_> {
         self.keys("#concept", &format!("{ENTER}{ENTER}")).await;
         self.until("document.querySelector('#concept-error').textContent.includes('active already')").await;
         self.look_at("conflict").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "concept");
+        self.until_focus("#concept").await;
         let typed = self.eval("document.querySelector('#concept').value").await;
         assert!(typed.as_str().unwrap().starts_with(code), "{typed}");
     }
@@ -317,13 +324,12 @@ impl Visitor<'_> {
         self.eval("document.querySelector('#concept').value = 'J45.909'").await;
         self.keys("#concept", ENTER).await;
         self.until(&format!("document.querySelector('#concept-error').textContent.includes('{reached}')")).await;
-        let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
-        assert_eq!(self.eval(where_it_stands).await, serde_json::json!(["concept", "J45.909"]));
+        self.until_it_stands("concept", ("concept", "J45.909")).await;
         assert_eq!(self.eval("document.querySelector('#concept').ariaInvalid").await, "true");
         self.keys("#note", "Coughs.").await;
         self.until(&format!("document.querySelector('#draft-status').textContent.includes('{reached}')")).await;
         self.look_at("not-kept").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "note");
+        self.until_focus("#note").await;
         self.log_in_to_a_network().await;
         self.delay(Duration::ZERO).await;
         self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
@@ -358,7 +364,7 @@ impl Visitor<'_> {
         .await;
         self.click(".note-form button").await;
         self.until("document.querySelector('#note-error').textContent.includes('saved from this form already')").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "note");
+        self.until_focus("#note").await;
         // What was kept under the id of the first one is kept under another.
         self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
         let page = "return fetch(location.pathname).then((answer) => answer.text())";
@@ -386,12 +392,12 @@ impl Visitor<'_> {
         self.keys("#note", "and eats.").await;
         self.until("document.querySelector('dialog[open]')").await;
         self.look_at("log-in-again").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "again-password");
+        self.until_focus("#again-password").await;
         self.keys("#again-password", &format!("wrong{ENTER}")).await;
         self.until("document.querySelector('#again-error').textContent.includes('another one')").await;
         self.keys("#again-password", &format!("{PASSWORD}{ENTER}")).await;
         self.until("document.querySelector('#draft-status').textContent === 'Draft kept.'").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "note", "where it was");
+        self.until_focus("#note").await;
         assert_eq!(self.eval("window.stays").await, true, "the page was not left");
         self.open("/patients/31").await;
         assert_eq!(self.eval("document.querySelector('#note').value").await, "Sleeps well, and eats.");
@@ -426,8 +432,7 @@ impl Visitor<'_> {
         self.keys("#concept", "asth").await;
         self.until("document.querySelector('img.thumb')?.naturalWidth > 0").await;
         self.until("document.querySelector('#upload-status').textContent.endsWith('is attached.')").await;
-        let where_it_stands = "[document.activeElement.id, document.querySelector('#concept').value]";
-        assert_eq!(self.eval(where_it_stands).await, serde_json::json!(["concept", "asth"]), "one typed on");
+        self.until_it_stands("concept", ("concept", "asth")).await;
         self.eval("document.querySelector('#concept').value = ''").await;
     }
 }

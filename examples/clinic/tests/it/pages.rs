@@ -21,11 +21,6 @@ const PAGES: [(&str, &str, &str); 7] = [
     ("/operator", "/operator", "operator"),
 ];
 
-/// Where the focus is, and what the field of this name has in it.
-fn at(field: &str) -> String {
-    format!("[document.activeElement.id, document.querySelector('#{field}').value]")
-}
-
 async fn visitor<'a>(driver: &Driver, pictures: &'a str) -> Visitor<'a> {
     visitor_of(clinic::shared().await.address(), driver, pictures).await
 }
@@ -75,7 +70,7 @@ impl Visitor<'_> {
     /// Logs in again in the dialog that has come up.
     async fn log_in_in_place(&self) {
         self.until("document.querySelector('dialog[open]')").await;
-        assert_eq!(self.eval("document.activeElement.id").await, "again-password");
+        self.until_focus("#again-password").await;
         self.keys("#again-password", &format!("{PASSWORD}{ENTER}")).await;
     }
 }
@@ -133,12 +128,12 @@ async fn a_log_in_and_a_search_for_patients_are_refused_lost_and_slow_in_their_p
     visitor.send("#password", "wrong").await;
     visitor.until_it_says("#password-error", "another one").await;
     visitor.look_at_both("login-refused").await;
-    assert_eq!(visitor.eval(&at("login")).await, json!(["password", "staff060"]));
+    visitor.until_it_stands("password", ("login", "staff060")).await;
     visitor.cut_off().await;
     visitor.send("#password", PASSWORD).await;
     visitor.until_it_says("form.log-in [data-error=\"\"]:not([hidden])", "cannot be reached").await;
     visitor.look_at_both("login-lost").await;
-    assert_eq!(visitor.eval(&at("password")).await, json!(["password", PASSWORD]));
+    visitor.until_it_stands("password", ("password", PASSWORD)).await;
     visitor.delay(Duration::ZERO).await;
     visitor.keys("#password", ENTER).await;
     visitor.until("location.pathname === '/patients'").await;
@@ -148,16 +143,16 @@ async fn a_log_in_and_a_search_for_patients_are_refused_lost_and_slow_in_their_p
         visitor.cut_off().await;
         visitor.send("#q", "an").await;
         visitor.until_it_says("#q-error", "cannot be reached").await;
-        assert_eq!(visitor.eval(&at("q")).await, json!(["q", "an"]), "{path}");
+        visitor.until_it_stands("q", ("q", "an")).await;
         visitor.delay(Duration::from_millis(4_000)).await;
         visitor.keys("#q", ENTER).await;
         visitor.until_it_says("form[role=search] [role=status]", "Searching").await;
         visitor.until_it_says("form[role=search] [role=status]", "Still searching").await;
         visitor.look_at("patients-slow").await;
-        assert_eq!(visitor.eval(&at("q")).await, json!(["q", "an"]), "{path}");
+        visitor.until_it_stands("q", ("q", "an")).await;
         visitor.delay(Duration::ZERO).await;
         visitor.until("location.search === '?q=an' && document.querySelectorAll('.list a').length > 5").await;
-        assert_eq!(visitor.eval(&at("q")).await, json!(["q", "an"]), "{path}");
+        visitor.until_it_stands("q", ("q", "an")).await;
     }
     visitor.end_the_session().await;
     visitor.send("#q", "be").await;
@@ -180,22 +175,22 @@ pub(crate) async fn a_problem_set(clinic: impl Display, pictures: &str) {
     visitor.send("#codes", "I10 Q99.99").await;
     visitor.until_it_says("#codes-error", "no diagnosis with the code Q99.99").await;
     visitor.look_at_both("refused").await;
-    assert_eq!(visitor.eval(&at("codes")).await, json!(["codes", "I10 Q99.99"]));
+    visitor.until_it_stands("codes", ("codes", "I10 Q99.99")).await;
     visitor.cut_off().await;
     visitor.send("#codes", "I10").await;
     visitor.until_it_says("#codes-error", "cannot be reached").await;
-    assert_eq!(visitor.eval(&at("codes")).await, json!(["codes", "I10"]));
+    visitor.until_it_stands("codes", ("codes", "I10")).await;
     visitor.delay(Duration::ZERO).await;
     visitor.keys("#codes", ENTER).await;
     visitor.until_it_says("[data-said]", "The codes are in the set.").await;
     visitor.until_it_says(".code", "I10").await;
-    assert_eq!(visitor.eval(&at("codes")).await, json!(["codes", ""]), "for the next one");
+    visitor.until_it_stands("codes", ("codes", "")).await;
     visitor.look_at_both("added").await;
 
     visitor.refuse("/problem-sets/", "The diagnoses are still being loaded: 49 %.").await;
     visitor.send("#codes", "E11.9").await;
     visitor.until_it_says("#codes-error", "still being loaded: 49 %").await;
-    assert_eq!(visitor.eval(&at("codes")).await, json!(["codes", "E11.9"]));
+    visitor.until_it_stands("codes", ("codes", "E11.9")).await;
     visitor.run("window.fetch = window.reached").await;
     visitor.end_the_session().await;
     visitor.keys("#codes", ENTER).await;
@@ -225,7 +220,7 @@ async fn sessions_and_diagnoses_that_somebody_else_has_ended_are_said_in_their_p
     visitor.open("/sessions").await;
     visitor.click("form[action='/sessions/end-others'] button").await;
     visitor.until_it_says("[data-said]", "All your other sessions have ended.").await;
-    assert_eq!(visitor.eval("document.activeElement.matches('[data-said]')").await, true);
+    visitor.until_focus("[data-said]").await;
     visitor.look_at_both("sessions-ended").await;
 
     elsewhere.log_in("staff062", PASSWORD).await.unwrap();
@@ -239,7 +234,7 @@ async fn sessions_and_diagnoses_that_somebody_else_has_ended_are_said_in_their_p
     visitor.click("button[aria-label='Resolve A48.1']").await;
     visitor.until_it_says(&format!("form[action=\"{resolve}\"] [data-error]"), "already").await;
     visitor.look_at_both("resolved-already").await;
-    assert_eq!(visitor.eval("document.activeElement.ariaLabel").await, "Resolve A48.1");
+    visitor.until_focus("[aria-label='Resolve A48.1']").await;
     assert_eq!(visitor.eval("document.querySelector('#note').value").await, "Half a note");
     visitor.profile.close().await;
 }
@@ -317,30 +312,30 @@ async fn without_scripts_nothing_typed_is_lost_either() {
     visitor.keys("#login", "staff063").await;
     visitor.send("#password", "wrong").await;
     visitor.until_it_says("#password-error", "another one").await;
-    assert_eq!(visitor.eval(&at("login")).await, json!(["password", "staff063"]));
+    visitor.until_it_stands("password", ("login", "staff063")).await;
     visitor.send("#password", PASSWORD).await;
     visitor.until("location.pathname === '/patients/39'").await;
     assert_eq!(visitor.eval("document.querySelector('form.upload button').disabled").await, true);
     visitor.look_without_scripts("chart").await;
     visitor.send("#concept", "Q99.99").await;
     visitor.until_it_says("#concept-error", "There is no diagnosis with this code").await;
-    assert_eq!(visitor.eval(&at("concept")).await, json!(["concept", "Q99.99"]));
+    visitor.until_it_stands("concept", ("concept", "Q99.99")).await;
     visitor.look_without_scripts("chart-refused").await;
     visitor.keys("#note", "   ").await;
     visitor.click(".note-form button").await;
     visitor.until_it_says("#note-error", "The note is empty").await;
-    assert_eq!(visitor.eval("document.activeElement.id").await, "note");
+    visitor.until_focus("#note").await;
     visitor.open("/problem-sets/ward-63").await;
     visitor.send("#codes", "I10 Q99.99").await;
     visitor.until_it_says("#codes-error", "no diagnosis with the code Q99.99").await;
-    assert_eq!(visitor.eval(&at("codes")).await, json!(["codes", "I10 Q99.99"]));
+    visitor.until_it_stands("codes", ("codes", "I10 Q99.99")).await;
     visitor.send("#codes", "I10").await;
     visitor.until_it_says("[data-said]", "The codes are in the set.").await;
     visitor.look_without_scripts("added").await;
     visitor.open("/").await;
     visitor.send("#q", "zz").await;
     visitor.until_it_says("main", "Nobody is called that.").await;
-    assert_eq!(visitor.eval(&at("q")).await, json!(["q", "zz"]));
+    visitor.until_it_stands("q", ("q", "zz")).await;
 
     for (page, field, typed, done) in [
         ("/patients/39", "#note", "Half a note", "The note is saved."),
@@ -359,7 +354,7 @@ async fn without_scripts_nothing_typed_is_lost_either() {
         visitor
             .until(&format!("document.querySelector('form[action^=\"{page}\"]').outerHTML.includes('{typed}')"))
             .await;
-        assert_eq!(visitor.eval("document.activeElement.textContent").await, "Save it now");
+        visitor.until("document.activeElement.textContent === 'Save it now'").await;
         visitor.look_without_scripts("logged-in-again").await;
         visitor.click("main button").await;
         visitor.until_it_says("[data-said]", done).await;
