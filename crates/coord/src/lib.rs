@@ -110,7 +110,8 @@
 //! `coord.epoch_raised` (`INFO`) and `coord.member_behind` (`ERROR`): of formats.
 //! `coord.sweep_failed` (`WARN`): used tokens and answered requests stay in the files.
 //! `coord.not_durable` (`WARN`): a Redis that may forget. `coord.index_replaced` (`ERROR`): somebody has put something else where its
-//! index of records is, so that scans lack what was not put since; `coord.beats_replaced` (`ERROR`), in the place of who beats. Who waits says nothing. Values are in no line.
+//! index of records is, so that scans lack what was not put since; `coord.beats_replaced` (`ERROR`), in the place of who beats;
+//! `coord.count_replaced` (`ERROR`), of how many messages were published, which listeners take for something missed. Who waits says nothing. Values are in no line.
 //!
 //! # Testing your own backend
 //! Another store, such as a database, is a type that implements [`CoordStore`]. With the feature `conformance` the macro

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Condition, EnvelopeError, Error, ErrorKind, Fence, Namespace, Result, Timestamp, Version};
+use statehouse_core::{Condition, EnvelopeError, Error, ErrorKind, Fence, Namespace, Result, Timestamp, Version, hex};
 use statehouse_redis::{
     ENVELOPE_STAMP, Idempotence, KeySpace, REFUSE_STALE, RedisClient, RedisScript, ScriptCall, raise, script,
     unexpected_answer,
@@ -160,7 +160,7 @@ impl Wire {
     pub(super) async fn scan(&self, options: &ScanOptions) -> Result<Page> {
         let redis = self.redis.within(options.deadline);
         let from = match &options.start {
-            Some(token) => [b"(", token.as_str().as_bytes()].concat(),
+            Some(token) => [b"(", &page_end(token)?[..]].concat(),
             None => [b"[", options.prefix.as_bytes()].concat(),
         };
         // No text has a byte 0xff.
@@ -175,7 +175,7 @@ impl Wire {
             return Err(unexpected_answer());
         }
         let last = names.last().filter(|_| more == 1);
-        let next = last.map(|name| PageToken::new(String::from_utf8_lossy(name)));
+        let next = last.map(|name| token_of(name));
         let (mut page, mut gone) = (Page::new(Vec::new(), next), Vec::new());
         for (name, bytes) in names.into_iter().zip(found) {
             let Some(key) = String::from_utf8(name).ok().and_then(|name| CoordKey::new(name).ok()) else { continue };
@@ -215,6 +215,25 @@ impl Wire {
         let micros: u64 = TIME.key(self.index()).run(&self.redis.within(deadline), Idempotence::Idempotent).await?;
         Ok(Timestamp::from_micros(micros))
     }
+}
+
+/// With which a scan goes on behind a name. One that somebody else has put into the index may be no text, or a text that no record has for its
+/// name: it stands there byte by byte, behind what is in no name of a record.
+fn token_of(name: &[u8]) -> PageToken {
+    match std::str::from_utf8(name).ok().filter(|name| CoordKey::new(*name).is_ok()) {
+        Some(name) => PageToken::new(name),
+        None => PageToken::new(["\0", &hex::encode(name)].concat()),
+    }
+}
+
+/// The name behind which a scan goes on.
+fn page_end(token: &PageToken) -> Result<Vec<u8>> {
+    let Some(digits) = token.as_str().strip_prefix('\0') else { return Ok(token.as_str().as_bytes().to_vec()) };
+    let bytes =
+        digits.as_bytes().chunks(2).map(|pair| hex::decode::<1>(pair).map(|[byte]| byte)).collect::<Option<_>>();
+    bytes
+        .filter(|bytes: &Vec<u8>| !bytes.is_empty())
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "this is no token of a page of this store"))
 }
 
 /// What a script answers, and whether it was sent once more after an answer was lost.

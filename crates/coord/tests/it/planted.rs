@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use statehouse_coord::{
     Accepted, Condition, CoordKey, CoordStore, CoordStoreExt as _, Coordination, FilesConfig, FilesCoordStore,
-    MemberInfo, MemoryCoordStore, PutOptions, PutOutcome, Ran, RemoveOutcome, Revision, Run,
+    MemberInfo, MemoryCoordStore, PageToken, PutOptions, PutOutcome, Ran, RemoveOutcome, Revision, Run, ScanOptions,
 };
 use statehouse_core::{Error, ErrorKind, Namespace, ServiceUrl, Version};
 use statehouse_filestore::{Body, FileKey, FileStore, LocalFileStore, MemoryFileStore};
@@ -149,6 +149,38 @@ async fn foreign_names_in_the_index_of_redis_are_passed_over_and_go() {
         put(&*store, "b").await;
     }
     assert_eq!(names(server, &namespace).await, 1);
+}
+
+/// Also behind those that are no text, wherever a page ends.
+#[tokio::test]
+async fn a_scan_goes_on_behind_foreign_names_wherever_a_page_ends() {
+    let (server, namespace) = (RedisServer::shared().await, random_namespace());
+    let store: Arc<dyn CoordStore> = Arc::new(open_redis(&server.url(), &namespace).await);
+    let index = format!("{namespace}:coord:records:{{{namespace}}}:index");
+    let names = ["a", "\u{e9}", "\u{7ff}", "\u{ffee}", "\u{1f600}"];
+    for name in names {
+        put(&*store, name).await;
+    }
+    for name in [&b"a\xff"[..], b"\x80", b"\xed\xa0\x80", b"\xf5x"] {
+        server.command(&[b"ZADD", index.as_bytes(), b"0", name]).await.unwrap();
+    }
+    for limit in 1..=9 {
+        let (mut found, mut pages, mut options) = (Vec::new(), 0, ScanOptions::new("").with_limit(limit));
+        loop {
+            let page = store.scan_with(options.clone()).await.unwrap();
+            found.extend(page.records.into_iter().map(|(name, _)| name.as_str().to_owned()));
+            pages += 1;
+            assert!(pages <= 10, "it does not end: {limit} a page, {found:?}");
+            let Some(next) = page.next else { break };
+            options = options.with_start(next);
+        }
+        assert_eq!(found, names, "{limit} a page");
+    }
+    for token in ["\0", "\0f", "\0zz"] {
+        let options = ScanOptions::new("").with_start(PageToken::new(token));
+        let refused = store.scan_with(options).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{token:?}: {refused:?}");
+    }
 }
 
 /// A day after they have expired, which passes here by a command of Redis.

@@ -166,6 +166,39 @@ async fn a_message_that_a_cluster_loses_is_a_resync_though_no_other_follows() {
     }
 }
 
+/// It is the store's own, and nothing else would ever take away what somebody else has put there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_told_whatever_was_planted_in_the_place_of_their_number() {
+    let (server, namespace, a) = (RedisServer::shared().await, random_namespace(), key("a"));
+    let signals = open(&server.url(), &namespace).await;
+    let mut subscriber = signals.subscribe(std::slice::from_ref(&a)).unwrap();
+    assert_eq!(next(&mut subscriber).await, News::Resync);
+    let counted = String::from_utf8(KeySpace::new(&namespace, "coord", "signals").unwrap().key("published")).unwrap();
+    for planted in [
+        &["SET", &counted, "x"][..],
+        &["SET", &counted, "1e3"],
+        &["SET", &counted, "-7"],
+        &["SET", &counted, "-1"],
+        &["SET", &counted, "9223372036854775807"],
+        &["SET", &counted, "9007199254740992"],
+        &["LPUSH", &counted, "x"],
+        &["HSET", &counted, "x", "y"],
+        &["SADD", &counted, "x"],
+    ] {
+        server.command(&["DEL", &counted]).await.unwrap();
+        server.command(planted).await.unwrap();
+        for number in 0..3 {
+            let message = format!("{planted:?} {number}");
+            signals.publish(&a, message.clone()).await.unwrap_or_else(|error| panic!("{message}: {error}"));
+            let heard = match next(&mut subscriber).await {
+                News::Resync => next(&mut subscriber).await,
+                heard => heard,
+            };
+            assert_eq!(heard, News::Message { channel: a.clone(), message: message.into() });
+        }
+    }
+}
+
 /// A new connection may have missed something, whether or not the server says how much that counts messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_ready_between_a_new_connection_and_the_resync_though_the_count_is_late() {

@@ -210,6 +210,10 @@ impl Client {
             undo.all(&self.pending, &mut writer.deleted);
             return Err(cause);
         }
+        if self.pending.bytes() > self.config.memory {
+            // They wait for no interval: of one that fails, the next write is told, which is not queued beside them.
+            let _ = self.commit(&mut writer);
+        }
         Ok(outcomes)
     }
 

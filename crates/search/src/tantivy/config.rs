@@ -108,7 +108,8 @@ impl TantivyConfig {
         self
     }
 
-    /// How many bytes the writing threads may collect before they write a segment: 64 MiB unless set.
+    /// How many bytes the writing threads may collect before they write a segment, and how many queued writes may take that wait for their
+    /// commit, which comes before its interval is over where they take more: 64 MiB unless set.
     #[must_use]
     pub const fn with_memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;

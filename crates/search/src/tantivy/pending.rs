@@ -1,10 +1,11 @@
 //! The writes that no snapshot shows yet.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::traces::{Trace, Traces};
-use crate::{DocumentId, Record};
+use crate::{DocumentId, Record, Value};
 
 /// What was done to a document.
 #[derive(Clone, Debug)]
@@ -25,31 +26,74 @@ pub(super) enum Copied {
     Nothing,
 }
 
+/// What a change takes beside its texts, about, and each value of its record.
+const ENTRY: u64 = 200;
+const VALUE: u64 = size_of::<(Cow<'static, str>, Value)>() as u64;
+
+impl Change {
+    fn weight(&self, id: &DocumentId) -> u64 {
+        let id = id.as_str().len() as u64;
+        let Self::Written { record, .. } = self else { return ENTRY + id };
+        let text = |value: &Value| if let Value::Text(text) = value { text.len() as u64 } else { 0 };
+        ENTRY + 2 * id + record.iter().map(|(_, value)| VALUE + text(value)).sum::<u64>()
+    }
+}
+
 /// The last change of each document that was not committed and shown.
 #[derive(Debug, Default)]
-pub(super) struct Pending(RwLock<HashMap<DocumentId, Change>>);
+pub(super) struct Pending(RwLock<Changes>);
+
+#[derive(Debug, Default)]
+struct Changes {
+    of: HashMap<DocumentId, Change>,
+    /// How many bytes they take, about.
+    bytes: u64,
+}
+
+impl Changes {
+    fn replace(&mut self, id: DocumentId, change: Option<Change>) {
+        let [before, after] = [self.of.get(&id), change.as_ref()].map(|change| change.map_or(0, |it| it.weight(&id)));
+        self.bytes = self.bytes + after - before;
+        match change {
+            Some(change) => self.of.insert(id, change),
+            None => self.of.remove(&id),
+        };
+    }
+}
 
 impl Pending {
+    fn read(&self) -> RwLockReadGuard<'_, Changes> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Changes> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn get(&self, id: &DocumentId) -> Option<Change> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.read().of.get(id).cloned()
     }
 
     pub(super) fn set(&self, id: DocumentId, change: Change) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, change);
+        self.write().replace(id, Some(change));
     }
 
-    fn remove(&self, id: &DocumentId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    fn remove(&self, id: DocumentId) {
+        self.write().replace(id, None);
     }
 
     pub(super) fn all(&self) -> Vec<(DocumentId, Change)> {
-        let changes = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        changes.iter().map(|(id, change)| (id.clone(), change.clone())).collect()
+        self.read().of.iter().map(|(id, change)| (id.clone(), change.clone())).collect()
+    }
+
+    /// How many bytes of memory it takes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.read().bytes
     }
 
     pub(super) fn clear(&self) {
         // Dropped when the lock is free again: there may be many, and gets take the lock on async threads.
-        let changes = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        let changes = std::mem::take(&mut *self.write());
         drop(changes);
     }
 }
@@ -76,7 +120,7 @@ impl Undo {
         for Replaced { id, change, trace } in self.0.into_iter().rev() {
             match change {
                 Some(change) => pending.set(id.clone(), change),
-                None => pending.remove(&id),
+                None => pending.remove(id.clone()),
             }
             deleted.restore(id, trace);
         }
@@ -100,8 +144,11 @@ mod tests {
             pending.set(id.clone(), written(version));
             deleted.set(id.clone(), version, Timestamp::default());
         }
+        assert!(pending.bytes() > 0);
         undo.all(&pending, &mut deleted);
         assert!(matches!(pending.get(&id), Some(Change::Written { version: 1, .. })));
         assert_eq!(deleted.version(&id), None);
+        pending.remove(id);
+        assert_eq!(pending.bytes(), 0);
     }
 }

@@ -27,7 +27,7 @@ pub(super) const OPERATION: Operations = Operations::of("redis");
 
 static CREATE: LazyLock<RedisScript> = script!(ENVELOPE_STAMP, "lua/create.lua");
 static CREATE_ENTERING: LazyLock<RedisScript> =
-    script!(ENVELOPE_STAMP, "lua/enters.lua", "lua/create_entering.lua", "lua/create.lua");
+    script!(ENVELOPE_STAMP, "lua/epoch.lua", "lua/enters.lua", "lua/create_entering.lua", "lua/create.lua");
 static SAVE_ENTERING: LazyLock<RedisScript> =
     script!(LAST_EPOCH, "lua/enters.lua", "lua/save_entering.lua", "lua/save.lua");
 static SAVE: LazyLock<RedisScript> = script!(LAST_EPOCH, "lua/save.lua");
@@ -43,7 +43,7 @@ const LEFT_NOTHING: u8 = 4;
 /// As a key to ask which server has it, where there is but one.
 const THE_ONLY: &[u8] = &[];
 
-const LAST_EPOCH: &str = include_str!("lua/last_epoch.lua");
+const LAST_EPOCH: &str = concat!(include_str!("lua/epoch.lua"), include_str!("lua/last_epoch.lua"));
 
 /// The sessions of one namespace.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use statehouse_core::time::{millis_rounded_up, whole_micros};
-use statehouse_core::{Namespace, Result, Timestamp};
+use statehouse_core::{ErrorKind, Namespace, Result, Timestamp};
 use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, redis, script, unexpected_answer};
 
 use super::answers::Answers;
@@ -15,10 +15,10 @@ use crate::principals::Login;
 use crate::record::{Beyond, Limit, Principal, Record};
 use crate::token::SessionKey;
 
-static ENTER: LazyLock<RedisScript> = script!("lua/enter.lua");
-static LIST_IN: LazyLock<RedisScript> = script!("lua/list_in.lua");
-static REVOKE: LazyLock<RedisScript> = script!("lua/revoke.lua");
-static ADVANCE: LazyLock<RedisScript> = script!("lua/advance.lua");
+static ENTER: LazyLock<RedisScript> = script!("lua/epoch.lua", "lua/enter.lua");
+static LIST_IN: LazyLock<RedisScript> = script!("lua/epoch.lua", "lua/list_in.lua");
+static REVOKE: LazyLock<RedisScript> = script!("lua/epoch.lua", "lua/revoke.lua");
+static ADVANCE: LazyLock<RedisScript> = script!("lua/epoch.lua", "lua/advance.lua");
 
 /// For how long a login counts that was let in and of which nothing more was heard. More than any call takes.
 const UNDER_WAY: Duration = Duration::from_secs(10);
@@ -28,6 +28,9 @@ const KEPT: Duration = Duration::from_secs(3660 * 86_400);
 
 /// How many sessions are asked for, or ended, or forgotten at once.
 pub(super) const AT_ONCE: usize = 256;
+
+/// What is no epoch any more, nor is what is greater: a script could not count on from there.
+const NO_EPOCH: u64 = (1 << 53) - 1;
 
 /// How far the epoch of everybody is ahead of the clock of its server, so that it is later than that of anybody on a server
 /// whose clock is ahead.
@@ -175,9 +178,12 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// What is no number is none.
+    /// What no script takes for a number is none: see `epoch.lua`.
     pub(super) fn read([own, everybody]: &[Option<Vec<u8>>; 2]) -> Self {
-        let number = |found: &Option<Vec<u8>>| std::str::from_utf8(found.as_deref()?).ok()?.parse().ok();
+        let number = |found: &Option<Vec<u8>>| {
+            let digits = found.as_deref().filter(|found| found.len() <= 16 && found.iter().all(u8::is_ascii_digit))?;
+            std::str::from_utf8(digits).ok()?.parse().ok().filter(|number| *number < NO_EPOCH)
+        };
         Self { own: number(own).unwrap_or(0), everybody: number(everybody).unwrap_or(0) }
     }
 
@@ -258,8 +264,12 @@ impl Principals {
         Ok(Epochs::read(&found))
     }
 
+    /// Of an epoch. What is no string was put there by somebody else, and is none.
     async fn get(&self, key: &[u8], redis: &RedisClient) -> Result<Option<Vec<u8>>> {
-        self.answers.read(key, pin!(redis.get(key))).await
+        match self.answers.read(key, pin!(redis.get(key))).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            found => found,
+        }
     }
 
     /// Runs what is not repeated by anybody else, on the keys of a principal, of which this is one.

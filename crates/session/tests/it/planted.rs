@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, ServiceUrl};
 use statehouse_redis::{Idempotence, RedisClient, RedisConfig, redis};
 use statehouse_session::{
-    Attribute, AttributeName, Authority, Deleted, Delta, Loaded, NewSession, Rotate, Rotation, SessionConfig,
-    SessionLayer, SessionStoreExt as _, Token, Touched,
+    Attribute, AttributeName, Authority, Deleted, Delta, Loaded, NewSession, Principal, Revoke, Rotate, Rotation,
+    SessionConfig, SessionLayer, SessionStoreExt as _, Token, Touched,
 };
-use statehouse_testkit::{RedisServer, Reply};
+use statehouse_testkit::{RedisCluster, RedisServer, Reply};
 
 use crate::http::{App, routes, token};
 use crate::{open_redis, random_namespace};
@@ -142,6 +142,63 @@ async fn the_count_of_anonymous_sessions_goes_on_over_whatever_was_planted_in_it
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// What no revocation has written, though Lua or Rust may read a number in it.
+const NO_EPOCHS: [(&str, &[&str]); 9] = [
+    ("SET", &["inf"]),
+    ("SET", &["nan"]),
+    ("SET", &["1e300"]),
+    ("SET", &["0x20000000000000"]),
+    ("SET", &["+9007199254740993"]),
+    ("SET", &["18446744073709551615"]),
+    ("SET", &["x"]),
+    ("LPUSH", &["a"]),
+    ("HSET", &["a", "b"]),
+];
+
+/// It ends nobody's session and keeps nobody from logging in, and the next revocation ends all that there are.
+async fn what_is_no_epoch_ends_nothing(command: impl AsyncFn(&[&str]), url: &str) {
+    let (namespace, who) = (random_namespace(), Principal::new("u42").unwrap());
+    let store = Arc::new(open_redis(url, &namespace).await);
+    let layer = SessionLayer::with_config(Arc::clone(&store), SessionConfig::default());
+    let app = App::around(routes().layer(layer), Arc::default());
+    for place in ["principals:{u42}:epoch", "principals:{u42}:keeping", "everybody:epoch"] {
+        let name = format!("{namespace}:session:{place}");
+        for (planted, rest) in NO_EPOCHS {
+            let case = format!("{place}: {planted} {rest:?}");
+            let before = app.post("/login/u42", "").await.expect(&case);
+            command(&["DEL", &name]).await;
+            command(&[&[planted, &*name], rest].concat()).await;
+            app.post("/put/a/b", &before).await;
+            assert_eq!(app.get("/read/a", &before).await.0, "b", "{case}");
+            assert_eq!(app.get("/who", &before).await.0, "u42", "{case}");
+            let after = app.post("/login/u42", "").await.expect(&case);
+            assert_eq!(app.get("/who", &after).await.0, "u42", "{case}");
+            let kept = token(&after).key();
+            store.revoke(Revoke::Others(&who, &kept)).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(app.get("/who", &before).await.0, "nobody", "{case}");
+            assert_eq!(app.get("/who", &after).await.0, "u42", "{case}");
+            store.revoke(Revoke::Everything).await.unwrap_or_else(|error| panic!("{case}: {error}"));
+            assert_eq!(app.get("/who", &after).await.0, "nobody", "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_planted_in_the_place_of_a_revocation_ends_nothing() {
+    let server = RedisServer::start().await;
+    what_is_no_epoch_ends_nothing(async |command| drop(server.command(command).await.unwrap()), &server.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_planted_in_the_place_of_a_revocation_ends_nothing_in_a_cluster() {
+    let cluster = RedisCluster::shared().await;
+    let command = async |command: &[&str]| {
+        let primary = cluster.primary_of(command[1]).await.unwrap().unwrap();
+        drop(primary.command(command).await.unwrap());
+    };
+    what_is_no_epoch_ends_nothing(command, &cluster.url()).await;
 }
 
 /// That a user may not read is no absent session, and no authority to end one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use statehouse_core::time::{millis_rounded_up, whole_micros};
 use statehouse_core::{Error, ErrorKind, Namespace, Result};
 use statehouse_redis::redis::FromRedisValue;
-use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, script};
+use statehouse_redis::{Idempotence, KeySpace, RedisClient, RedisScript, ScriptCall, script, unexpected_answer};
 
 use crate::full::IN_PLACE;
 use crate::key::CoordKey;
@@ -133,7 +133,12 @@ impl Wire {
         let call = PUBLISH.key(self.keys.key("published")).arg(self.channel()).arg(channel.as_str()).arg(message);
         match self.run(&call.deadline(), deadline, Idempotence::NotIdempotent).await? {
             1 => Ok(()),
-            _ => Err(unreadable()),
+            4 => {
+                let advice = "something else was in the place of the number of messages, which begins anew";
+                tracing::error!(name: "coord.count_replaced", "{advice}");
+                Ok(())
+            }
+            _ => Err(unexpected_answer()),
         }
     }
 }

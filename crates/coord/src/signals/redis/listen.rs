@@ -127,9 +127,9 @@ impl Numbers {
     fn pass_on(&mut self, hub: &Hub, payload: Bytes) {
         let Some((number, channel, message)) = decode(payload) else { return hub.begin() };
         let is_next = match (self.last.replace(number), self.since) {
-            (Some(last), _) => number == last + 1,
+            (Some(last), _) => number == last.wrapping_add(1),
             // Older ones were on their way when it began.
-            (None, Some(since)) => number <= since + 1,
+            (None, Some(since)) => number <= since.saturating_add(1),
             (None, None) => true,
         };
         if !is_next {

@@ -117,6 +117,29 @@ async fn health_is_down_where_the_folder_is_gone_or_the_index_closed() {
     assert_eq!(index.health().await.status, HealthStatus::Down);
 }
 
+/// Each is held as it was given until it is committed: as much as the writer may collect, and no more.
+#[tokio::test]
+async fn queued_writes_are_committed_before_they_take_more_than_the_memory_for_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    for config in [TantivyConfig::memory(), TantivyConfig::folder(folder.path().join("index"))] {
+        let index = config.with_memory(16_000_000).with_commit_interval(hour).open(schema()).await.unwrap();
+        let queued = || BulkOptions::default().with_durability(Durability::Queued);
+        let text = "cholera ".repeat(128 << 10);
+        // Of the same document, too, of which the last state alone is held.
+        for _ in 0..20 {
+            index.bulk_with(vec![upsert("same", &text)], queued()).await.unwrap().check().unwrap();
+        }
+        assert_eq!(index.count(&Query::all().into()).await.unwrap(), 0, "there is no need");
+        for n in 0..40_u64 {
+            index.bulk_with(vec![upsert(&n.to_string(), &text)], queued()).await.unwrap().check().unwrap();
+            let held = n + 2 - index.count(&Query::all().into()).await.unwrap();
+            assert!(held <= 17, "{held} MiB are held");
+        }
+        index.close().await.unwrap();
+    }
+}
+
 const KILLED: &str = "STATEHOUSE_TEST_KILLED";
 
 /// Not a test of its own: writes without end until it is killed.

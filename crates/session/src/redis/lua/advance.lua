@@ -1,15 +1,11 @@
 -- KEYS: of a principal, the epoch, and the last number that was given to a session that stays. ARGV: such a number, and for how long
 -- the epoch is kept, in milliseconds. Answers the epoch, once it is not before that number; else 0: another session has got a later
 -- number meanwhile, and would stay, too, if whoever keeps it got no further.
-local function number_of(key)
-  local found = redis.pcall('GET', key)
-  return type(found) == 'string' and tonumber(found) or 0
-end
-local epoch, number = number_of(KEYS[1]), tonumber(ARGV[1])
+local epoch, number = epoch_of(KEYS[1]), tonumber(ARGV[1])
 if epoch >= number then
   return epoch
 end
-if number_of(KEYS[2]) > number then
+if epoch_of(KEYS[2]) > number then
   return 0
 end
 -- First what needs no room: see revoke.lua.

@@ -3,8 +3,7 @@
 -- one after the other the keys of sessions that will, whichever they are.
 -- Answers 0 if it began before the epoch; 1 if it may go on; 2, and the sessions that are in the way; and 1 at the end if there is no
 -- room unless others make it.
-local epoch = redis.pcall('GET', KEYS[3])
-if type(epoch) == 'string' and tonumber(ARGV[3]) < (tonumber(epoch) or 0) then
+if tonumber(ARGV[3]) < epoch_of(KEYS[3]) then
   return {0, {}, 0}
 end
 for at = 1, 2 do

@@ -6,8 +6,7 @@
 local function enters(ends)
   local sessions, entering, key = KEYS[4], KEYS[5], ARGV[#ARGV - 3]
   for _, at in ipairs({KEYS[6], KEYS[3]}) do
-    local epoch = redis.pcall('GET', at)
-    if type(epoch) == 'string' and tonumber(ARGV[#ARGV - 2]) < (tonumber(epoch) or 0) then
+    if tonumber(ARGV[#ARGV - 2]) < epoch_of(at) then
       return false
     end
   end

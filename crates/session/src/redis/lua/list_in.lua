@@ -16,11 +16,10 @@ if left > 0 then
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local epoch = redis.pcall('GET', KEYS[3])
 local oldest, excess = {}, #ARGV[3] > 0 and redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3]) or 0
 for _, session in ipairs(excess > 0 and redis.call('ZRANGE', KEYS[1], 0, excess) or {}) do
   if #oldest < excess and session ~= ARGV[1] then
     oldest[#oldest + 1] = session
   end
 end
-return {type(epoch) == 'string' and tonumber(epoch) or 0, oldest}
+return {epoch_of(KEYS[3]), oldest}

@@ -2,8 +2,7 @@
 -- ahead of the clock, and for how long it is kept, in milliseconds. Answers what it is: later than all of these were.
 local next = math.max(tonumber(ARGV[1]), now + ARGV[2])
 for _, key in ipairs(KEYS) do
-  local found = redis.pcall('GET', key)
-  next = math.max(next, 1 + (type(found) == 'string' and tonumber(found) or 0))
+  next = math.max(next, 1 + epoch_of(key))
 end
 -- Sessions end on a server that is full as well: behind a first write that needs no room, Redis refuses a script no other.
 redis.call('DEL', KEYS[1])
