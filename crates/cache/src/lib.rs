@@ -88,20 +88,26 @@
 //! Spans are those that [`statehouse_core::span`] describes: an operation of a backend with the cache's name, and
 //! `cache.load` around a load.
 //!
-//! With the feature `metrics` of statehouse-core, `statehouse.cache.lookups` counts lookups by `cache`, its name, and
-//! `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) and `bypass`
-//! (the store was away, and the loader answered or the read failed). Keys and values are in neither.
+//! With the feature `metrics` of statehouse-core there is, besides the duration of each operation of a backend:
+//!
+//! | counter | by | counts |
+//! | --- | --- | --- |
+//! | `statehouse.cache.lookups` | `cache`: its name; `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) or `bypass` (the store was away, and the loader answered or the read failed) | lookups |
+//!
+//! Keys and values are in neither.
 //!
 //! # Testing your own backend
 //! Implement [`Cache`]. With the feature `conformance` the macro `cache_conformance!` makes one test for each behavior of the
 //! contract; a backend passes how to make an empty cache, and how its time passes.
 
 mod api;
+mod away;
 mod caches;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod connect;
+mod counters;
 mod entry;
 mod key;
 mod layered;

@@ -1,8 +1,12 @@
-//! What became of lookups, for metrics.
+//! What is counted of a cache, for metrics. The table is in the documentation of this crate.
 
-use statehouse_core::{Counter, Error, ErrorKind, Retry};
+use statehouse_core::{Counter, Error};
 
-/// `statehouse.cache.lookups`, by the name of the cache and the result.
+use crate::away::is_away;
+
+const LOOKUPS: &str = "statehouse.cache.lookups";
+
+/// What became of lookups, by the name of the cache and the result.
 ///
 /// | result | meaning |
 /// | --- | --- |
@@ -16,26 +20,14 @@ pub(crate) struct Lookups {
     pub(crate) bypass: Counter,
 }
 
-/// Whether the store cannot be asked now, as opposed to having answered that something is wrong.
-pub(crate) fn is_away(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::OutcomeUnknown => true,
-        // Half an answer, for example.
-        ErrorKind::Unexpected => error.retry() != Retry::Never,
-        _ => false,
-    }
-}
-
-const NAME: &str = "statehouse.cache.lookups";
-
 impl Lookups {
     pub(crate) fn new(cache: &str) -> Self {
-        let counter = |result| Counter::new(NAME, &[("cache", cache), ("result", result)]);
+        let counter = |result| Counter::new(LOOKUPS, &[("cache", cache), ("result", result)]);
         Self { hit: counter("hit"), miss: counter("miss"), bypass: counter("bypass") }
     }
 
     pub(crate) fn stale(cache: &str) -> Counter {
-        Counter::new(NAME, &[("cache", cache), ("result", "stale")])
+        Counter::new(LOOKUPS, &[("cache", cache), ("result", "stale")])
     }
 
     /// A read of so many keys that found so many.
