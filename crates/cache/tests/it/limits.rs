@@ -6,7 +6,6 @@ use statehouse_testkit::Direction;
 use tokio::time::sleep;
 
 use super::*;
-use crate::Outage;
 
 /// A cache of bytes behind a proxy, and the name of its namespace.
 async fn behind(proxy: &FaultProxy, parameters: &str) -> InRedis {

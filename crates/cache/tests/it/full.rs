@@ -3,7 +3,6 @@
 use statehouse_core::Retry;
 
 use super::*;
-use crate::TouchOutcome;
 
 /// Fills the server until it refuses to take more, and then takes some of its room away: what is free is not exact.
 async fn fill(server: &RedisServer) {

@@ -77,10 +77,10 @@ async fn a_clock_that_was_set_back_blocks_no_key_and_versions_rise() {
     let cache = subject.cache("main").await;
     stored(&cache, "a", "value").await;
     let place = place(&subject, "a", 1);
-    let mut record = Record::decode(dump(&subject, &place).await.into()).unwrap();
+    let mut record = Record::decode(&dump(&subject, &place).await).unwrap();
     record.version += 3_600_000_000;
     for (text, plain) in [("always", true), ("match", false)] {
-        raw(server, &[b"SET", place.as_bytes(), &crate::redis::format::tests::encode(&record, [7; 8])]).await;
+        raw(server, &[b"SET", place.as_bytes(), &record.encode([7; 8])]).await;
         let ahead = cache.get(&key("a")).await.unwrap().unwrap().version;
         assert_eq!(ahead.get(), record.version);
         let condition = if plain { Condition::Always } else { Condition::Match(ahead) };
@@ -225,9 +225,9 @@ async fn a_late_removal_takes_what_a_server_with_a_clock_ahead_has_stored() {
     let late = RemoveOptions::default().with_min_age(Duration::from_secs(5));
     for (lead, taken) in [(3_600_000_000, true), (0, false)] {
         stored(&cache, "a", "value").await;
-        let mut record = Record::decode(dump(&subject, &place).await.into()).unwrap();
+        let mut record = Record::decode(&dump(&subject, &place).await).unwrap();
         (record.version, record.created) = (record.version + lead, record.created + lead);
-        raw(server, &[b"SET", place.as_bytes(), &crate::redis::format::tests::encode(&record, [7; 8])]).await;
+        raw(server, &[b"SET", place.as_bytes(), &record.encode([7; 8])]).await;
         let outcome = cache.remove_with(&key("a"), late.clone()).await.unwrap();
         assert_eq!(outcome == RemoveOutcome::Removed, taken, "{lead}: {outcome:?}");
         assert_eq!(cache.get(&key("a")).await.unwrap().is_none(), taken, "{lead}");

@@ -7,7 +7,6 @@ use statehouse_testkit::Direction;
 use tokio::time::sleep;
 
 use super::*;
-use crate::Outage;
 
 /// A process behind a network of its own, and one beside it on the same server.
 struct Pair {

@@ -53,7 +53,7 @@ async fn every_verb_finds_nothing(cache: &RedisCache, plant: &impl AsyncFn(), wh
     plant().await;
     let options = SetOptions::new(LONG).with_lease(lease);
     assert_eq!(cache.set_with(&a, value, options).await.unwrap(), SetOutcome::Conflict(None), "{what}");
-    let renewed = ReserveOptions::new(LONG).with_holding(crate::Holding::Renew(lease));
+    let renewed = ReserveOptions::new(LONG).with_holding(Holding::Renew(lease));
     assert!(matches!(cache.reserve_with(&a, renewed).await.unwrap(), Reservation::Ended), "{what}");
 }
 

@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::Outage;
 
 /// No call takes longer, whatever the state of the network: the connector's deadline, and room for a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -326,9 +325,9 @@ async fn what_a_clock_ahead_has_stored_does_not_outlive_an_invalidation_in_an_ou
     let cache: TypedCache<u32> = caches.cache("main").schema(1).time_to_live(LONG).open().unwrap();
     cache.set("a", 1).await.unwrap();
     let place = place(&subject, "a", 1);
-    let mut record = Record::decode(dump(&subject, &place).await.into()).unwrap();
+    let mut record = Record::decode(&dump(&subject, &place).await).unwrap();
     (record.version, record.created) = (record.version + AHEAD, record.created + AHEAD);
-    raw(server, &[b"SET", place.as_bytes(), &crate::redis::format::tests::encode(&record, [7; 8])]).await;
+    raw(server, &[b"SET", place.as_bytes(), &record.encode([7; 8])]).await;
     proxy.cut();
     assert!(timeout(DEADLINE, cache.invalidate("a")).await.unwrap().is_err());
     // Else it would be of the future, of which nobody can tell how old it is.

@@ -1,8 +1,7 @@
 //! Entries as other builds may write them.
 
 use super::*;
-use crate::redis::format::tests::encode;
-use crate::redis::format::{PLAIN, Tag};
+use crate::record::{PLAIN, Tag};
 
 /// What a later build would store: an entry with two tags, and their generations.
 pub(super) async fn tagged(server: &RedisServer, subject: &InRedis, generations: [u64; 2]) -> Record {
@@ -10,10 +9,10 @@ pub(super) async fn tagged(server: &RedisServer, subject: &InRedis, generations:
     let _ = cache.remove(&key("a")).await.unwrap();
     stored(&cache, "a", "value").await;
     let place = place(subject, "a", 1);
-    let mut record = Record::decode(dump(subject, &place).await.into()).unwrap();
+    let mut record = Record::decode(&dump(subject, &place).await).unwrap();
     let hashes = [*b"\x01\x23\x45\x67\x89\xab\xcd\xef", [0xff; 8]];
     record.tags = hashes.iter().zip(generations).map(|(hash, generation)| Tag { hash: *hash, generation }).collect();
-    raw(server, &[b"SET", place.as_bytes(), &encode(&record, *b"a writer")]).await;
+    raw(server, &[b"SET", place.as_bytes(), &record.encode(*b"a writer")]).await;
     for (hash, generation) in ["0123456789abcdef", "ffffffffffffffff"].iter().zip(generations) {
         let tag = format!("{}:{hash}", generation_of(subject, "a"));
         raw(server, &[b"SET", tag.as_bytes(), format!("{generation:016}").as_bytes()]).await;
@@ -41,7 +40,7 @@ async fn an_entry_with_tags_lives_while_all_their_generations_are_current() {
     // Whatever this build does to it, the tags stay.
     assert_eq!(cache.touch(&key("a"), LONG * 2).await.unwrap(), TouchOutcome::Touched(version));
     live().await;
-    let touched = Record::decode(dump(&subject, &place(&subject, "a", 1)).await.into()).unwrap();
+    let touched = Record::decode(&dump(&subject, &place(&subject, "a", 1)).await).unwrap();
     assert_eq!(touched.tags, record.tags);
     assert_eq!(cache.remove(&key("a")).await.unwrap(), RemoveOutcome::Removed);
 
@@ -67,10 +66,10 @@ async fn an_entry_with_flags_or_a_format_of_another_build_is_a_miss_and_is_repla
     let place = place(&subject, "a", 1);
     for flags in [1, 2, 16, 0x8000, 4 | 8] {
         let version = stored(&cache, "a", "value").await;
-        let mut record = Record::decode(dump(&subject, &place).await.into()).unwrap();
+        let mut record = Record::decode(&dump(&subject, &place).await).unwrap();
         assert_eq!(record.flags, PLAIN);
         record.flags = flags;
-        raw(server, &[b"SET", place.as_bytes(), &encode(&record, *b"a writer")]).await;
+        raw(server, &[b"SET", place.as_bytes(), &record.encode(*b"a writer")]).await;
         assert_eq!(cache.get(&key("a")).await.unwrap(), None, "flags {flags}");
         let absent = SetOptions::new(LONG).with_condition(Condition::Absent);
         let outcome = cache.set_with(&key("a"), Bytes::from_static(b"x"), absent).await.unwrap();

@@ -1,8 +1,6 @@
 //! The short way of scripts, which is for a generation that the caller knows, and the long one.
 
 use super::*;
-use crate::Holding;
-use crate::redis::format::Record;
 
 const STATES: [&str; 6] = ["nothing", "a value", "a lease", "a removal", "text", "a list"];
 
@@ -88,7 +86,7 @@ fn reserved(reservation: Reservation) -> String {
 /// The flags and the payload of what is at the key then, if that is a record whose age is not more than its version.
 async fn left(subject: &InRedis, name: &str) -> Option<(u16, Bytes)> {
     let bytes = subject.client().await.get(place(subject, name, 1).as_bytes()).await.unwrap()?;
-    let record = Record::decode(bytes.into()).ok()?;
+    let record = Record::decode(&bytes)?;
     assert!(record.created <= record.version && record.expires > record.created / 1000, "{record:?}");
     Some((record.flags, record.payload))
 }
