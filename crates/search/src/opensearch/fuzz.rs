@@ -1,14 +1,20 @@
-//! Answers that whatever listens at a node's address may give.
+//! Answers that whatever listens at a node's address may give, and requests that nobody would write.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use statehouse_core::conformance::fuzz::{Target, close_json};
 
+#[cfg(feature = "tantivy")]
+use super::tests::requests;
+#[cfg(feature = "tantivy")]
+use crate::limits::Size;
 use crate::opensearch::onward::Onward;
 use crate::opensearch::{bulk, error, search, source};
 use crate::work::Stop;
 use crate::{DocumentId, Facet, Field, Highlight, Operation, Projection, Query, Record, Schema, SearchRequest, Sort};
+#[cfg(feature = "tantivy")]
+use crate::{SearchIndexExt as _, TantivyConfig};
 
 const INDEX: &str = "clinic-000001";
 
@@ -62,10 +68,6 @@ const WORDS: [&str; 24] = [
     "\"reason\":\"no node found for it\",",
     "\"reason\":\"the collapse field must be single valued\",",
 ];
-
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/opensearch_answers")
-}
 
 fn schema() -> Schema {
     Schema::builder()
@@ -158,8 +160,9 @@ fn renamed(input: &[u8]) -> Vec<u8> {
 
 #[test]
 fn fuzz_opensearch_answers() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/opensearch_answers");
     let (schema, operations) = (schema(), operations());
-    Target::new(corpus()).with_words(&WORDS).run(close_json, |input| {
+    Target::new(corpus).with_words(&WORDS).run(close_json, |input| {
         let written = said(bulk::read(&operations, input), |outcomes| {
             assert_eq!(outcomes.len(), operations.len());
             outcomes.join(", ")
@@ -179,4 +182,43 @@ fn failed(input: &[u8]) -> String {
         assert_eq!(verdict, error::Verdict::Final, "it was done");
     }
     format!("{} {verdict:?} {lost}", failed.kind())
+}
+
+/// Against both backends: what one refuses the other refuses in the same way.
+#[cfg(feature = "tantivy")]
+#[test]
+fn fuzz_search_requests() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let embedded = runtime.block_on(async {
+        let index = TantivyConfig::memory().open(requests::schema()).await.unwrap();
+        index.bulk(requests::records().collect()).await.unwrap().check().unwrap();
+        index.refresh().await.unwrap();
+        index
+    });
+    let schema = requests::schema();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/search_requests");
+    Target::new(corpus).run(
+        |_| {},
+        |input| {
+            let request = requests::Choices(input).request();
+            let compiled =
+                Size::of_request(&request).and_then(|size| search::call(&schema, "/x/_search", &request, size));
+            let searched = runtime.block_on(embedded.search(&request));
+            match (compiled, searched) {
+                (Ok(_), Ok(found)) => {
+                    assert!(found.hits.len() as u64 <= found.total && found.total <= 40, "{request:?}");
+                    format!("found {}", found.total)
+                }
+                (Err(compiled), Err(searched)) => {
+                    assert_eq!(
+                        (compiled.kind(), compiled.message(), compiled.key()),
+                        (searched.kind(), searched.message(), searched.key()),
+                        "{request:?}"
+                    );
+                    format!("refused {} {}", searched.kind(), searched.message())
+                }
+                (compiled, searched) => panic!("OpenSearch: {compiled:?}\ntantivy: {searched:?}\n{request:?}"),
+            }
+        },
+    );
 }
