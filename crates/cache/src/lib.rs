@@ -111,6 +111,7 @@ mod counters;
 mod entry;
 mod key;
 mod layered;
+mod limits;
 mod memory;
 mod operation;
 mod options;
@@ -125,10 +126,10 @@ pub use caches::Caches;
 pub use entry::{Entry, Lease};
 pub use key::CacheKey;
 pub use layered::LayeredCache;
+pub use limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    ClearOptions, Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, ReserveOptions,
-    SetOptions, TouchOptions, check_value_len, time_to_live_millis,
+    ClearOptions, Condition, GetOptions, Holding, RemoveOptions, ReserveOptions, SetOptions, TouchOptions,
 };
 pub use outcome::{RemoveOutcome, Reservation, SetOutcome, TouchOutcome};
 #[cfg(feature = "redis")]

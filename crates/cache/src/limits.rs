@@ -1,3 +1,5 @@
+//! How long a value may be, and how long it may live. A limit of one type is by that type.
+
 use std::time::Duration;
 
 use statehouse_core::time::millis_rounded_up;

@@ -12,9 +12,10 @@ use statehouse_search::{
 use statehouse_testkit::{FaultProxy, timed_fairly};
 use tokio::sync::Semaphore;
 
-use super::{Fault, IMPATIENT, MENDED, PATIENT, SLACK, Scratch, allowed_of, config, tell};
+use super::{Fault, IMPATIENT, MENDED, PATIENT, SLACK, allowed_of, tell};
 use crate::changed::{document, new_schema, old_schema};
 use crate::opensearch::reindex::sweep;
+use crate::opensearch::{Scratch, config};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

@@ -6,8 +6,8 @@ use statehouse_core::ErrorKind;
 use statehouse_search::Indexes;
 use statehouse_testkit::{Direction, FaultProxy, timed_fairly};
 
-use super::super::{Scratch, config, schema};
 use super::HEALTH;
+use crate::opensearch::{Scratch, config, schema};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_indexes_and_one_that_is_being_opened_keep_nobody_waiting_for_health() {

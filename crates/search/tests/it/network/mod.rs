@@ -15,7 +15,7 @@ use statehouse_testkit::{Direction, FaultProxy, timed_fairly};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::{Scratch, config, fresh_name, impatient, own_node, schema};
+use crate::opensearch::{Scratch, config, fresh_name, impatient, own_node, schema};
 use verbs::{Given, VERBS, Verb, long, run};
 
 /// Parameters, and the deadline among them.

@@ -6,7 +6,7 @@ use statehouse_search::{
     Operation, Outcome, Query, Record, SchemaDiff, SearchIndex as _, SearchIndexExt as _, SearchRequest,
 };
 
-use super::super::schema;
+use crate::opensearch::schema;
 
 /// What takes a minute at 1 kB/s, in bytes.
 pub(super) const LONG: usize = 64 << 10;
