@@ -88,23 +88,30 @@
 //! Spans are those that [`statehouse_core::span`] describes: an operation of a backend with the cache's name, and
 //! `cache.load` around a load.
 //!
-//! With the feature `metrics` of statehouse-core, `statehouse.cache.lookups` counts lookups by `cache`, its name, and
-//! `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) and `bypass`
-//! (the store was away, and the loader answered or the read failed). Keys and values are in neither.
+//! With the feature `metrics` of statehouse-core there is, besides the duration of each operation of a backend:
+//!
+//! | counter | by | counts |
+//! | --- | --- | --- |
+//! | `statehouse.cache.lookups` | `cache`: its name; `result`: `hit`, `miss`, `stale` (an entry was there and could not be read, and the lookup is a miss besides) or `bypass` (the store was away, and the loader answered or the read failed) | lookups |
+//!
+//! Keys and values are in neither.
 //!
 //! # Testing your own backend
 //! Implement [`Cache`]. With the feature `conformance` the macro `cache_conformance!` makes one test for each behavior of the
 //! contract; a backend passes how to make an empty cache, and how its time passes.
 
 mod api;
+mod away;
 mod caches;
 pub mod capability;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod connect;
+mod counters;
 mod entry;
 mod key;
 mod layered;
+mod limits;
 mod memory;
 mod operation;
 mod options;
@@ -119,10 +126,10 @@ pub use caches::Caches;
 pub use entry::{Entry, Lease};
 pub use key::CacheKey;
 pub use layered::LayeredCache;
+pub use limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
 pub use memory::{MemoryCache, MemoryConfig};
 pub use options::{
-    ClearOptions, Condition, GetOptions, Holding, MAX_TIME_TO_LIVE, MAX_VALUE_LEN, RemoveOptions, ReserveOptions,
-    SetOptions, TouchOptions, check_value_len, time_to_live_millis,
+    ClearOptions, Condition, GetOptions, Holding, RemoveOptions, ReserveOptions, SetOptions, TouchOptions,
 };
 pub use outcome::{RemoveOutcome, Reservation, SetOutcome, TouchOutcome};
 #[cfg(feature = "redis")]

@@ -293,6 +293,8 @@ impl fmt::Display for EnvelopeError {
 impl StdError for EnvelopeError {}
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

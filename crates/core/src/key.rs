@@ -46,6 +46,8 @@ impl Key {
 crate::checked_text!(Key);
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::ErrorKind;

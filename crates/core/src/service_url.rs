@@ -387,6 +387,8 @@ fn parse_query(query: &str, doubtful: bool) -> Result<Vec<(String, Secret)>, Str
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::ErrorKind;

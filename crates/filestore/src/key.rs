@@ -59,6 +59,8 @@ impl FileKey {
 statehouse_core::checked_text!(FileKey);
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use statehouse_core::ErrorKind;
 

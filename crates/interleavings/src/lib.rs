@@ -36,6 +36,9 @@ mod typed {
 /// Of `statehouse-redis`.
 mod connection;
 #[allow(dead_code, reason = "as above")]
+#[path = "../../redis/src/counters.rs"]
+mod counters;
+#[allow(dead_code, reason = "as above")]
 #[path = "../../redis/src/failure.rs"]
 mod failure;
 mod node;

@@ -105,6 +105,7 @@ mod client;
 mod clock;
 mod config;
 mod connection;
+mod counters;
 mod error;
 mod failure;
 mod fence;

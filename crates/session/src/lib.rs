@@ -104,14 +104,14 @@ let app: Router = Router::new().route("/login", post(login)).layer(SessionLayer:
 //!
 //! With the feature `metrics` of statehouse-core there are, besides the duration of each operation of a store on disk or in Redis:
 //!
-//! | counter | counts |
-//! | --- | --- |
-//! | `statehouse.session.lookups`, by `result` | tokens that were looked up: `found`, `unknown` (nothing is stored: the session is over, or the token is guessed), `ended` (it was deleted a moment ago), `replaced` (the session has another token), `unreadable`, `failed` (the store did not answer) |
-//! | `statehouse.session.created` | sessions that were begun |
-//! | `statehouse.session.csrf_refused` | requests that [`CsrfLayer`] refused |
-//! | `statehouse.session.conflicts` | saves that found the session changed by another request |
-//! | `statehouse.session.retries`, by `reason` | saves that were sent once more: after a `conflict`, or a commit of which it was not known whether it was made (`outcome_unknown`) |
-//! | `statehouse.session.io`, by `direction` | bytes of attributes: `read`, of the sessions that tokens opened, and `write`, of those that were stored |
+//! | counter | by | counts |
+//! | --- | --- | --- |
+//! | `statehouse.session.lookups` | `result`: `found`, `unknown` (nothing is stored: the session is over, or the token is guessed), `ended` (it was deleted a moment ago), `replaced` (the session has another token), `unreadable` or `failed` (the store did not answer) | tokens that were looked up |
+//! | `statehouse.session.created` | | sessions that were begun |
+//! | `statehouse.session.csrf_refused` | | requests that [`CsrfLayer`] refused |
+//! | `statehouse.session.conflicts` | | saves that found the session changed by another request |
+//! | `statehouse.session.retries` | `reason`: `conflict`, or `outcome_unknown` (a commit of which it was not known whether it was made) | saves that were sent once more |
+//! | `statehouse.session.io` | `direction`: `read` (of the sessions that tokens opened) or `write` (of those that were stored) | bytes of attributes |
 //!
 //! # Testing your own backend
 //! Implement [`SessionStore`]. With the feature `conformance` the macro `session_conformance!` makes one test for each behavior
@@ -125,6 +125,7 @@ mod config;
 pub mod conformance;
 mod connect;
 mod cookie;
+mod counters;
 mod event;
 mod lasting;
 mod layer;

@@ -136,6 +136,3 @@ impl fmt::Debug for MemoryCache {
 pub(crate) fn whole_millis(time_to_live: Duration) -> Result<Duration> {
     time_to_live_millis(time_to_live).map(Duration::from_millis)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,12 @@
-mod limits;
 mod reservation;
 
 use std::time::{Duration, Instant};
 
 use statehouse_core::{CodecId, Error, Fence, Result, Version};
 
-pub use self::limits::{MAX_TIME_TO_LIVE, MAX_VALUE_LEN, check_value_len, time_to_live_millis};
 pub use self::reservation::{Holding, ReserveOptions};
 use crate::Lease;
+use crate::limits::time_to_live_millis;
 
 /// What must hold for a write to take place: [`Match`](statehouse_core::Condition::Match) compares versions.
 pub type Condition = statehouse_core::Condition<Version>;
@@ -116,7 +115,7 @@ impl SetOptions {
     }
 
     /// Refuses what no backend does. For authors of backends; to be called before anything is sent, with
-    /// [`check_value_len`] of the value.
+    /// [`check_value_len`](crate::check_value_len) of the value.
     ///
     /// # Errors
     /// [`InvalidInput`](statehouse_core::ErrorKind::InvalidInput) for a time to live out of range and for a lease together
@@ -341,6 +340,7 @@ mod tests {
     use statehouse_core::ErrorKind;
 
     use super::*;
+    use crate::MAX_TIME_TO_LIVE;
 
     #[test]
     fn what_no_backend_does_is_refused_before_anything_is_sent() {

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use statehouse_core::{Result, Version};
 
-use super::limits::time_to_live_millis;
 use crate::Lease;
+use crate::limits::time_to_live_millis;
 
 /// Options of a reservation.
 ///

@@ -175,4 +175,4 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -307,6 +307,3 @@ impl fmt::Debug for RedisCache {
         f.debug_tuple("RedisCache").field(&self.0).finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

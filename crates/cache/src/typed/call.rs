@@ -16,9 +16,9 @@ use super::cache::{Outage, Settings};
 use super::core::Core;
 use super::flights::{Enter, Freshness, Leader, Outcome, Shared};
 use super::held::{Held, LEASE, RENEWAL, Unused, lease_time};
-use super::lookups::is_away;
 use super::tier::{CacheValue, Claim, Place};
 use super::versioned::Versioned;
+use crate::away::is_away;
 use crate::operation::NAME;
 use crate::{CacheKey, Holding, ReserveOptions, time_to_live_millis};
 

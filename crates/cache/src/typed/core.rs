@@ -12,9 +12,10 @@ use tokio::sync::Semaphore;
 use super::familiar::Familiar;
 use super::flights::Flights;
 use super::kept::{Debt, Kept};
-use super::lookups::{Lookups, is_away};
 use super::tier::{Access, CacheValue, Place, Tier};
 use super::versioned::Versioned;
+use crate::away::is_away;
+use crate::counters::Lookups;
 use crate::{CacheKey, ClearOptions, RemoveOptions};
 
 /// How many loads run at once for a cache whose store is away: what else waits, so that the source is not flooded.

@@ -9,7 +9,6 @@ mod flights;
 mod held;
 mod kept;
 mod load;
-mod lookups;
 mod set;
 mod tier;
 mod verbs;

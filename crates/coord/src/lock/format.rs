@@ -57,11 +57,9 @@ impl State {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use statehouse_core::conformance::fuzz::Target;
-
     use super::*;
 
     #[test]
@@ -75,23 +73,5 @@ mod tests {
         for bytes in [&b""[..], b"\x01", b"\x02\x000123456789abcdef", b"\x01\x020123456789abcdef", b"\x01\x010123"] {
             assert_eq!(State::decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
         }
-    }
-
-    #[test]
-    fn fuzz_lock() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/lock");
-        Target::new(corpus).run(with_format, |input| match State::decode(input) {
-            Ok(state) => {
-                assert_eq!(State::decode(&state.encode()).unwrap(), state, "what is read is written and read again");
-                format!("{}", state == State::Free)
-            }
-            Err(error) => error.to_string(),
-        });
-    }
-
-    fn with_format(input: &mut Vec<u8>) {
-        input.resize(input.len().max(18), 0);
-        input[0] = FORMAT;
-        input[1] %= 2;
     }
 }

@@ -115,11 +115,9 @@ pub(super) async fn behind(store: &dyn CoordStore, info: &MemberInfo, patience: 
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use statehouse_core::conformance::fuzz::Target;
-
     use super::*;
 
     #[test]
@@ -129,21 +127,5 @@ mod tests {
         for bytes in [&b""[..], b"\x02\0\0\0\0", b"\x01\0\0\0", b"\x01\0\0\0\0\0"] {
             assert_eq!(decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
         }
-    }
-
-    #[test]
-    fn fuzz_epoch() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/epoch");
-        let repair = |input: &mut Vec<u8>| {
-            input.resize(5, 0);
-            input[0] = FORMAT;
-        };
-        Target::new(corpus).run(repair, |input| match decode(input) {
-            Ok(epoch) => {
-                assert_eq!(encode(epoch), input, "it is written in one way only");
-                format!("{}", epoch.leading_zeros())
-            }
-            Err(error) => format!("{} {}", error.kind(), error.message()),
-        });
     }
 }

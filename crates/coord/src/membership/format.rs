@@ -131,11 +131,9 @@ pub(super) async fn all(store: &dyn CoordStore, prefix: &str, deadline: Duration
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use statehouse_core::conformance::fuzz::Target;
-
     use super::*;
 
     fn pace(beats: bool) -> Pace {
@@ -209,24 +207,5 @@ mod tests {
         let read = Kept::decode(&bytes).unwrap();
         assert_eq!(read.outlives(), Duration::ZERO, "of a build that knows no beats");
         assert_eq!(read.info, MemberInfo::new("b").with_state(super::super::info::MemberState::Unready));
-    }
-
-    #[test]
-    fn fuzz_member() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/member");
-        let words =
-            ["\u{7f}", "id", "label", "heartbeat", "record", "info", "build", "formats", "state", "reaches", "lost"];
-        let repair = |input: &mut Vec<u8>| {
-            input.resize(input.len().max(1), 0);
-            input[0] = FORMAT;
-        };
-        Target::new(corpus).with_words(&words).run(repair, |input| match Kept::decode(input) {
-            Ok(kept) => {
-                let again = kept.encode().map(|bytes| Kept::decode(&bytes).unwrap());
-                assert!(again.map_or_else(|error| error.kind() == ErrorKind::TooLarge, |again| again == kept));
-                format!("{} {:?} {}", kept.id().is_ok(), kept.info.state, kept.outlives().is_zero())
-            }
-            Err(error) => format!("{} {}", error.kind(), error.message()),
-        });
     }
 }

@@ -89,10 +89,9 @@ pub(crate) fn unreadable(cause: EnvelopeError) -> Error {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use statehouse_core::conformance::fuzz::{Target, seal_envelope};
     use statehouse_core::hex;
 
     use super::*;
@@ -128,17 +127,5 @@ mod tests {
         for bytes in [Bytes::new(), record.slice(1..), record.slice(..60), short, other] {
             assert_eq!(Stored::decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
         }
-    }
-
-    #[test]
-    fn fuzz_coord_record() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/coord_record");
-        Target::new(corpus).run(seal_envelope, |input| match Stored::decode(Bytes::copy_from_slice(input)) {
-            Ok(stored) => {
-                assert_eq!(Stored::decode(stored.encode()).unwrap(), stored, "what is read is written and read again");
-                format!("{} {}", stored.is_removed, stored.time_to_live.is_some())
-            }
-            Err(error) => error.to_string(),
-        });
     }
 }

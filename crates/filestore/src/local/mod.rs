@@ -7,7 +7,7 @@ mod durable;
 mod error;
 mod folder;
 mod format;
-#[cfg(all(test, feature = "conformance"))]
+#[cfg(test)]
 mod fuzz;
 mod gate;
 mod lock;

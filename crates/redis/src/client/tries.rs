@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use redis::Value;
 use statehouse_core::policy::Backoff;
-use statehouse_core::{Counter, Error, Result, span};
+use statehouse_core::{Error, Result, span};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{Instrument as _, Span};
 
 use crate::client::lost::Lost;
 use crate::client::{Inner, RedisClient};
 use crate::connection::flow::time_for;
+use crate::counters;
 use crate::error::{is_busy, is_too_large, may_retry};
 use crate::failure::{Failure, Sent, timed_out};
 use crate::idempotence::Idempotence;
@@ -199,7 +200,7 @@ impl RedisClient {
             }
             told = (failure.sent == Sent::Answered).then(|| failure.clone());
             tracing::debug!(name: "redis.retry", count, kind = ?failure.error.kind(), sent = ?failure.sent, "trying a Redis request again");
-            Counter::new(RETRIES, &[("reason", reason(&failure))]).add(1);
+            counters::retry(reason(&failure));
             sleep(pause).await;
             until = self.end_of_try(tries.deadline, request.size());
             answer = self.try_again(request, idempotence, until).await;
@@ -276,8 +277,6 @@ fn reason(failure: &Failure) -> &str {
         Sent::Away => "away",
     }
 }
-
-const RETRIES: &str = "statehouse.redis.retries";
 
 fn span_of(request: &Request<'_>) -> Span {
     span::of_request("redis.request", "redis", request.name())

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use statehouse_core::SystemClock;
 use statehouse_core::policy::{Breaker, BreakerSettings, BreakerState, Trouble};
-use statehouse_core::{Counter, SystemClock};
+
+use crate::counters::Transitions;
 
 /// One server as its connections see it: whether it is there, and what is counted and said about that.
 pub(crate) struct Server {
@@ -13,19 +15,16 @@ pub(crate) struct Server {
     breaker: Breaker,
     /// The requests that were refused while it was away.
     refused: Trouble,
-    opened: Counter,
-    closed: Counter,
+    transitions: Transitions,
 }
 
 impl Server {
     pub(crate) fn new(name: &str, settings: BreakerSettings) -> Arc<Self> {
-        let transitions = |state| Counter::new(TRANSITIONS, &[("server.address", name), ("state", state)]);
         Arc::new(Self {
             name: name.into(),
             breaker: Breaker::new(settings),
             refused: Trouble::new(Duration::ZERO),
-            opened: transitions("open"),
-            closed: transitions("closed"),
+            transitions: Transitions::new(name),
         })
     }
 
@@ -53,7 +52,7 @@ impl Server {
     /// It said nothing for so long, or could not be connected to.
     pub(crate) fn missed(&self, long: Duration) {
         if self.breaker.note_failure(long) {
-            self.opened.add(1);
+            self.transitions.opened.add(1);
             tracing::warn!(name: "redis.away", server = %self.name, "Redis is away; requests fail at once until it answers again");
         }
     }
@@ -61,36 +60,15 @@ impl Server {
     /// It was connected to.
     pub(crate) fn answered(&self) {
         if let Some(after) = self.breaker.note_success() {
-            self.closed.add(1);
+            self.transitions.closed.add(1);
             let refused = self.refused.is_over(&SystemClock::default()).unwrap_or(0);
             tracing::warn!(name: "redis.back", server = %self.name, ?after, refused, "Redis answers again");
         }
     }
 }
 
-const TRANSITIONS: &str = "statehouse.redis.breaker.transitions";
-
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("name", &self.name).finish_non_exhaustive()
     }
 }
-
-/// The bytes that pass between this process and one server, where they are seen: not those of TLS and of a brought pool.
-#[derive(Clone)]
-pub(crate) struct Traffic {
-    pub(crate) received: Counter,
-    pub(crate) sent: Counter,
-}
-
-impl Traffic {
-    pub(crate) fn new(name: &str) -> Self {
-        let bytes = |direction| {
-            let attributes = [("server.address", name), ("network.io.direction", direction)];
-            Counter::of_bytes(IO, "Bytes that passed between this process and Redis.", &attributes)
-        };
-        Self { received: bytes("receive"), sent: bytes("transmit") }
-    }
-}
-
-const IO: &str = "statehouse.redis.io";

@@ -14,8 +14,8 @@ use statehouse_core::{Error, Result};
 use tokio::sync::Notify;
 
 use crate::config::{Address, Credentials, RedisConfig, Replicas, Timing};
-use crate::connection::server::Traffic;
 use crate::connection::stream::{self, Bounded};
+use crate::counters::Traffic;
 use crate::failure::{not_the_master, timed_out};
 
 /// How many commands may wait to be written to a shared connection. redis-rs' default of 50 makes 256 tasks queue

@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 use crate::connection::flow::{Flow, LARGE};
-use crate::connection::server::Traffic;
+use crate::counters::Traffic;
 use crate::failure::TOO_LARGE;
 
 /// The longest line: a status, a number or an error.

@@ -146,6 +146,8 @@ pub(crate) fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

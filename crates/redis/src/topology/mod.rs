@@ -2,8 +2,6 @@
 
 mod cluster;
 mod following;
-#[cfg(test)]
-mod fuzz;
 mod sentinel;
 pub(crate) mod slot;
 mod slot_map;

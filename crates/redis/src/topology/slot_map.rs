@@ -132,6 +132,8 @@ impl fmt::Debug for SlotMap {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
 

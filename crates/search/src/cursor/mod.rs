@@ -3,6 +3,8 @@
 mod fnv;
 mod format;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -1,7 +1,4 @@
-use std::path::Path;
-
 use statehouse_core::ErrorKind;
-use statehouse_core::conformance::fuzz::Target;
 
 use super::*;
 use crate::analysis::Analyzer;
@@ -12,7 +9,7 @@ use crate::{
     Modifier, Operator, Query, Schema, ScoreFunction, SearchRequest, Sort,
 };
 
-fn schema() -> Schema {
+pub(super) fn schema() -> Schema {
     let more = [Field::u64("uses").sortable(), Field::f64("share").sortable(), Field::bool("leaf").sortable()];
     let builder = Schema::builder().analyzer("whole", Analyzer::whole()).field(Field::text("title"));
     let builder = builder.field(Field::keyword("code").sortable()).field(Field::i64("rank").sortable());
@@ -20,7 +17,7 @@ fn schema() -> Schema {
     builder.field(Field::date("day").sortable()).build().unwrap()
 }
 
-fn request() -> SearchRequest {
+pub(super) fn request() -> SearchRequest {
     let by = ["code", "rank", "uses", "share", "leaf", "day", "day"];
     let request = SearchRequest::new(Query::matches("title", "fever")).with_sort(Sort::by_score());
     by.into_iter().fold(request, |request, field| request.with_sort(Sort::by(field)))
@@ -256,27 +253,4 @@ fn every_request_has_a_print_of_its_own() {
     let other = Schema::builder().analyzer("whole", Analyzer::whole());
     let other = other.field(Field::text("title").analyzed_by("whole")).build().unwrap();
     assert_ne!(print(&other, &all[0]), prints[0], "the field is another");
-}
-
-#[test]
-fn fuzz_search_cursors() {
-    let (schema, request) = (schema(), request());
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/search_cursors");
-    let repair = |input: &mut Vec<u8>| {
-        input.truncate(input.len().saturating_sub(4));
-        // Of this request, so that the values are looked at.
-        if let Some(of) = input.get_mut(1..9) {
-            of.copy_from_slice(&print(&schema, &request).to_le_bytes());
-        }
-        let check = format::check(input);
-        input.extend(check);
-    };
-    Target::new(corpus).run(repair, |input| match hex::encode(input).parse::<Cursor>() {
-        Err(error) => format!("refused: {}", error.message()),
-        Ok(cursor) => {
-            assert_eq!(cursor.to_string(), hex::encode(input), "it has one spelling");
-            let checked = schema.check_request(&request.clone().with_after(cursor.clone()));
-            format!("{} keys, {:?}", cursor.sort.len(), checked.map_err(|error| error.message().to_owned()))
-        }
-    });
 }

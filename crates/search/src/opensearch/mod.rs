@@ -32,6 +32,8 @@ mod versions;
 mod writing;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use std::hash::{BuildHasher as _, RandomState};

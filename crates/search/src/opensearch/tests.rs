@@ -1,5 +1,4 @@
 #[cfg(feature = "tantivy")]
 mod drawn;
-mod fuzz;
 #[cfg(feature = "tantivy")]
-mod requests;
+pub(super) mod requests;

@@ -7,6 +7,8 @@ mod embedded;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod mass_indexer;
 #[cfg(feature = "opensearch")]
+mod network;
+#[cfg(feature = "opensearch")]
 mod opensearch;
 #[cfg(all(feature = "opensearch", feature = "tantivy"))]
 mod parity;

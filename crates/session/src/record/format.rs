@@ -315,3 +315,6 @@ fn corrupt(message: &'static str) -> Error {
 fn too_large() -> Error {
     Error::new(ErrorKind::TooLarge, "the session is larger than 16 MiB")
 }
+
+#[cfg(test)]
+mod fuzz;

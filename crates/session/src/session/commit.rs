@@ -10,11 +10,11 @@ use super::finish::Finish;
 use super::handle::{Session, Shared};
 use super::state::{Base, CookieChange, Held, Outage};
 use super::stay::{self, Stay};
-use super::watch::Again;
 use super::work::{Committing, Limits, Pending, Stored, fit};
 use crate::api::{SessionStore, SessionStoreExt as _};
 use crate::config::{ConflictPolicy, OutagePolicy, SessionConfig};
 use crate::cookie::Place;
+use crate::counters::Again;
 use crate::event::SessionEventKind as Event;
 use crate::operation::NAME;
 use crate::options::{CreateOptions, SaveOptions};
@@ -117,7 +117,7 @@ impl Session {
         // What an earlier commit left comes first and by itself: it may have been made already.
         let left = self.state().committing.is_some();
         if left {
-            self.inner.shared.watch.again(Again::Unknown);
+            self.inner.shared.counters.again(Again::Unknown);
         }
         for _ in 0..=usize::from(left) {
             let Some(committing) = self.begin_work()? else { break };
@@ -190,7 +190,7 @@ impl Session {
 
     async fn create(&self, committing: &Committing) -> Result<Done> {
         let work = &committing.work;
-        let Shared { store, config, watch, .. } = &*self.inner.shared;
+        let Shared { store, config, counters, watch, .. } = &*self.inner.shared;
         let none = Default::default();
         let mut delta = work.on(Stored { attributes: &none, principal: None }, None, config.on_login)?;
         let dropped = fit(&mut delta, &none, Limits::of(config)).into_iter().next();
@@ -212,7 +212,7 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 created => {
                     let snapshot = created?;
-                    watch.created(&snapshot);
+                    counters.created(&snapshot);
                     let (key, principal) = (Some(token.key()), snapshot.record().principal());
                     self.inner.shared.tell(Event::Created, key, principal);
                     if principal.is_some() {
@@ -238,7 +238,7 @@ impl Session {
 
     /// Makes the changes to the stored session, on a newer one as often as others are faster.
     pub(super) async fn change(&self, held: Held, committing: &Committing) -> Result<Changed> {
-        let Shared { store, config, contention, watch, .. } = &*self.inner.shared;
+        let Shared { store, config, contention, counters, .. } = &*self.inner.shared;
         let mut race = Race::new(contention, &**store, *held.snapshot.record().key());
         let mut attempt = Attempt::new(held, committing, config)?;
         if !attempt.fails_on_conflict() {
@@ -249,16 +249,16 @@ impl Session {
             match attempt.send(&**store).await? {
                 Saved::Applied(snapshot) => {
                     if snapshot.record().version() != attempt.base.record().version() {
-                        watch.wrote(&snapshot);
+                        counters.wrote(&snapshot);
                     }
                     race.won(&snapshot);
                     return Ok(Changed::Ok(attempt.done(snapshot)));
                 }
                 Saved::Conflict(current) => {
-                    watch.conflict();
+                    counters.conflict();
                     attempt.rebase(current)?;
                     let left = race.lost().await?;
-                    watch.again(Again::Conflict);
+                    counters.again(Again::Conflict);
                     attempt.rebase_if_newer(left)?;
                 }
                 Saved::Gone => return Ok(Changed::Without(Base::Gone)),

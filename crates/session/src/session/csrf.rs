@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use tracing::Instrument;
 
 use super::finish::Finish;
-use super::handle::Session;
+use super::handle::{Session, Shared};
 use super::messages::CSRF;
 use super::state::Held;
 use super::work::{Step, Work};
@@ -76,7 +76,9 @@ impl Session {
 
     /// A request without its token was refused.
     pub(crate) fn csrf_refused(&self) {
-        self.inner.shared.watch.csrf_refused();
+        let Shared { counters, watch, .. } = &*self.inner.shared;
+        counters.csrf_refused();
+        watch.csrf_refused();
     }
 
     async fn csrf_gated(&self) -> Result<[u8; LEN]> {

@@ -17,6 +17,7 @@ use super::work::Step;
 use crate::api::SessionStore;
 use crate::config::SessionConfig;
 use crate::cookie::{Brought, CookieConfig, Place};
+use crate::counters::Counters;
 use crate::event::SessionEventKind;
 use crate::operation::NAME;
 use crate::record::{Attribute, AttributeName, Principal, entry_size};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) log_salt: [u8; 32],
     pub(super) contention: Contention,
     pub(super) reported: Reported,
+    pub(super) counters: Counters,
     pub(super) watch: Watch,
 }
 
@@ -73,8 +75,8 @@ impl Sessions {
             // Names in logs need no key of cryptographic strength, only one that differs between processes.
             None => Sha256::digest(RandomState::new().hash_one(0).to_le_bytes()).into(),
         };
-        let (contention, reported) = (Contention::default(), Reported::default());
-        let shared = Shared { store: Arc::new(store), config, log_salt, contention, reported, watch };
+        let (contention, reported, counters) = Default::default();
+        let shared = Shared { store: Arc::new(store), config, log_salt, contention, reported, counters, watch };
         Self { shared: Arc::new(shared), realm: None }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use statehouse_core::{Error, ErrorKind, Result, span};
 use tracing::Instrument;
 
-use super::handle::Session;
+use super::handle::{Session, Shared};
 use super::state::{Base, Held, Outage, State};
 use super::stay;
 use super::work::Pending;
@@ -85,10 +85,10 @@ impl Session {
     /// session. One that arrives later does, since the answer with the newer cookie may have been lost; but it may as well
     /// have been sent before that came, so that the newer cookie must stay. After a minute nobody is on the way.
     pub(super) async fn find(&self, mut entering: Option<&mut Entering<'_>>) -> Result<Base> {
-        let (mut base, watch) = (Base::Absent, &self.inner.shared.watch);
+        let (mut base, Shared { counters, watch, .. }) = (Base::Absent, &*self.inner.shared);
         for Brought { token, place } in &self.inner.tokens {
             let loaded = self.look_up(&token.key(), entering.as_deref_mut()).await;
-            watch.looked_up(token, &loaded);
+            counters.looked_up(token, &loaded);
             match loaded {
                 Ok(Loaded::Absent) => watch.unknown_token(),
                 Ok(Loaded::Deleted { ago }) if matches!(base, Base::Absent) => {

@@ -47,7 +47,7 @@ fn small(sum: u64) -> [u8; 4] {
 
 #[test]
 fn fuzz_cache_record() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join("cache_record");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/cache_record");
     Target::new(corpus).run(seal, |input| match Record::decode(Bytes::copy_from_slice(input)) {
         Ok(record) => {
             let mut again = encode(&record, *input[SEALED..].first_chunk().unwrap());

@@ -1,7 +1,7 @@
 use super::*;
 
 /// The bytes of a whole record, with the stamp that a script would write.
-pub(in crate::redis) fn encode(record: &Record, writer: [u8; 8]) -> Vec<u8> {
+pub(super) fn encode(record: &Record, writer: [u8; 8]) -> Vec<u8> {
     let count = u8::try_from(record.tags.len()).unwrap();
     let mut sealed = seal(writer, record.schema, record.codec, record.flags, &record.payload).to_vec();
     sealed[13] = count;
@@ -51,26 +51,8 @@ fn bytes(hex: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
-const GOLDEN: &str = "
-    53484301085017ed
-    ed87fa03bf600600e087fa03bf600600
-    72d2a7fba1010000012635edbe600600
-    7772697465722d310300000003000000
-    000000000000000005000000ebb29469
-    68656c6c6f
-";
-
-const GOLDEN_TAGGED: &str = "
-    53484301085017ed
-    ed87fa03bf600600e087fa03bf600600
-    72d2a7fba1010000012635edbe600600
-    7772697465722d310300000003020000
-    000000000000000005000000173c6857
-    0123456789abcdefffffffffffffffff
-    68656c6c6f
-    022635edbe6006000700000000000000
-    391dffc7
-";
+const GOLDEN: &str = include_str!("../../../golden/record-v1.hex");
+const GOLDEN_TAGGED: &str = include_str!("../../../golden/record-v1-tagged.hex");
 
 /// Records of this form are read by replicas of every later version.
 #[test]

@@ -10,8 +10,8 @@ use super::contract::{
     Access, CacheValue, Claim, Form, Format, LONG, Place, Prepared, Preparing, Tier, away, is_too_large,
     prepared_elsewhere, settle,
 };
+use crate::counters::Lookups;
 use crate::options::Guard;
-use crate::typed::lookups::Lookups;
 use crate::typed::versioned::Versioned;
 use crate::{
     Cache, CacheKey, ClearOptions, Entry, GetOptions, Lease, MAX_VALUE_LEN, RemoveOptions, RemoveOutcome, Reservation,

@@ -34,10 +34,9 @@ pub(super) fn decode(bytes: &[u8]) -> [Option<Version>; 2] {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use statehouse_core::conformance::fuzz::Target;
     use statehouse_core::hex;
 
     use super::*;
@@ -56,24 +55,5 @@ mod tests {
         damaged[3] ^= 1;
         assert_eq!(decode(&damaged), [None, Some(second)]);
         assert_eq!(decode(&[0; 2 * SLOT]), [None, None]);
-    }
-
-    #[test]
-    fn fuzz_mark() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/mark");
-        let repair = |input: &mut Vec<u8>| {
-            input.resize(2 * SLOT, 0);
-            for slot in input.chunks_mut(SLOT) {
-                let crc = crc32fast::hash(&slot[..8]).to_le_bytes();
-                slot[8..].copy_from_slice(&crc);
-            }
-        };
-        Target::new(corpus).run(repair, |input| {
-            let slots = decode(input);
-            for (at, token) in slots.iter().enumerate().filter_map(|(at, slot)| Some((at, (*slot)?))) {
-                assert_eq!(encode(token), input[at * SLOT..(at + 1) * SLOT]);
-            }
-            format!("{:?}", slots.map(|slot| slot.is_some()))
-        });
     }
 }

@@ -163,25 +163,10 @@ fn number(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn fuzz_file_url() {
-        use statehouse_core::conformance::fuzz::Target;
-
-        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/file_url");
-        let words = ["&", "=", "%", "expires=", "signature=", "key=", "show=inline", "create=1", "sha256=", "length="];
-        Target::new(corpus).with_words(&words).run(
-            |_| {},
-            |input| {
-                let Some(claimed) = read(&String::from_utf8_lossy(input)) else { return "none".to_owned() };
-                let again = claimed.grant.query(&claimed.key, &claimed.signature);
-                assert!(again.len() > LONGEST || read(&again) == Some(claimed), "{again:?}");
-                "a grant".to_owned()
-            },
-        );
-    }
 
     fn full() -> Grant {
         Grant {

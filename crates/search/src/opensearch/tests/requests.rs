@@ -1,15 +1,9 @@
-//! Requests that nobody would write, against both backends: what one refuses the other refuses in the same way.
+//! Requests that nobody would write.
 
-use std::path::Path;
-
-use statehouse_core::conformance::fuzz::Target;
-
-use crate::limits::Size;
-use crate::opensearch::search;
 use crate::{
     BoostMode, Curve, Decay, Facet, Field, FieldBoost, FieldValueFactor, Fuzziness, Highlight, MinimumMatch, Modifier,
-    Operation, Operator, PrefixWords, Projection, Query, RangeFacet, Record, Schema, ScoreFunction,
-    SearchIndexExt as _, SearchRequest, Sort, TantivyConfig, Value, analysis::Analyzer,
+    Operation, Operator, PrefixWords, Projection, Query, RangeFacet, Record, Schema, ScoreFunction, SearchRequest,
+    Sort, Value, analysis::Analyzer,
 };
 
 const FIELDS: [&str; 12] =
@@ -33,7 +27,7 @@ const FRACTIONS: [f64; 8] = [0.0, 1.0, -1.0, 0.5, f64::NAN, f64::INFINITY, f64::
 /// How deep queries nest at most: deeper than is allowed.
 const DEPTH: usize = 24;
 
-pub(super) fn schema() -> Schema {
+pub(in crate::opensearch) fn schema() -> Schema {
     let typed = Field::text("typed").analyzed_by("typed").searched_by("standard").without_norms();
     Schema::builder()
         .analyzer("typed", Analyzer::standard().lowercase().edge_ngram(1, 5))
@@ -50,7 +44,7 @@ pub(super) fn schema() -> Schema {
 }
 
 /// Bytes as choices. At their end the first of each is chosen.
-pub(super) struct Choices<'a>(pub(super) &'a [u8]);
+pub(in crate::opensearch) struct Choices<'a>(pub(in crate::opensearch) &'a [u8]);
 
 impl Choices<'_> {
     fn byte(&mut self) -> u8 {
@@ -230,7 +224,7 @@ impl Choices<'_> {
         }
     }
 
-    pub(super) fn request(&mut self) -> SearchRequest {
+    pub(in crate::opensearch) fn request(&mut self) -> SearchRequest {
         let options = self.byte();
         let mut request = SearchRequest::new(self.query(0));
         if options & 1 > 0 {
@@ -259,48 +253,11 @@ impl Choices<'_> {
     }
 }
 
-fn records() -> impl Iterator<Item = Operation> {
+pub(in crate::opensearch) fn records() -> impl Iterator<Item = Operation> {
     (0..40).map(|n: u16| {
         let record = Record::new(format!("{n}")).unwrap().with("title", WORDS[usize::from(n) % WORDS.len()]);
         let record =
             record.with("code", format!("c{}", n % 7)).with("uses", u64::from(n)).with("leaf", n.is_multiple_of(2));
         Operation::Upsert(record.with("ratio", f64::from(n) / 3.0).with("day", Value::Date(i64::from(n))))
     })
-}
-
-#[test]
-fn fuzz_search_requests() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let embedded = runtime.block_on(async {
-        let index = TantivyConfig::memory().open(schema()).await.unwrap();
-        index.bulk(records().collect()).await.unwrap().check().unwrap();
-        index.refresh().await.unwrap();
-        index
-    });
-    let schema = schema();
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/search_requests");
-    Target::new(corpus).run(
-        |_| {},
-        |input| {
-            let request = Choices(input).request();
-            let compiled =
-                Size::of_request(&request).and_then(|size| search::call(&schema, "/x/_search", &request, size));
-            let searched = runtime.block_on(embedded.search(&request));
-            match (compiled, searched) {
-                (Ok(_), Ok(found)) => {
-                    assert!(found.hits.len() as u64 <= found.total && found.total <= 40, "{request:?}");
-                    format!("found {}", found.total)
-                }
-                (Err(compiled), Err(searched)) => {
-                    assert_eq!(
-                        (compiled.kind(), compiled.message(), compiled.key()),
-                        (searched.kind(), searched.message(), searched.key()),
-                        "{request:?}"
-                    );
-                    format!("refused {} {}", searched.kind(), searched.message())
-                }
-                (compiled, searched) => panic!("OpenSearch: {compiled:?}\ntantivy: {searched:?}\n{request:?}"),
-            }
-        },
-    );
 }

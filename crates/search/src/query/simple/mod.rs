@@ -7,6 +7,8 @@ mod read;
 mod warning;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub use self::options::SimpleQueryString;

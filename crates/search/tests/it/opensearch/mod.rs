@@ -11,7 +11,6 @@ mod gate;
 mod halves;
 mod https;
 mod moved;
-mod network;
 mod numbers;
 mod opening;
 mod operator;
@@ -99,7 +98,7 @@ impl Scratch {
 }
 
 /// Opens an index that gives up early, which may take more than one try on a busy machine.
-async fn impatient(config: &OpenSearchConfig, name: &Namespace) -> OpenSearchIndex {
+pub(crate) async fn impatient(config: &OpenSearchConfig, name: &Namespace) -> OpenSearchIndex {
     let start = Instant::now();
     loop {
         match OpenSearchIndex::open(config.clone(), name, schema()).await {
@@ -129,7 +128,7 @@ async fn reported(index: &OpenSearchIndex, status: HealthStatus) -> Health {
     }
 }
 
-fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     Schema::builder()
         .analyzer("clinical", Analyzer::standard().lowercase().stop_words(["the", "of"]).stem(Stemmer::Porter2))
         .field(Field::text("title").analyzed_by("clinical"))
