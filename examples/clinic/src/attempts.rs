@@ -66,7 +66,7 @@ impl Attempt {
     pub(crate) async fn forgive(mut self) -> Result<()> {
         self.open = None;
         let [pair, account, address] = &self.counters;
-        try_join(pair.reset(), try_join(account.add(-1), address.add(-1))).await.map(drop)
+        try_join(pair.reset(), try_join(take_one_back(account), take_one_back(address))).await.map(drop)
     }
 }
 
@@ -311,15 +311,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_forgotten_meanwhile_leaves_no_room_for_more_guesses() {
-        let trouble = Arc::new(Trouble::new([Comes::Counted; 3], 1000));
-        let (mut tried, mut same) = in_trouble(&trouble).await;
-        assert_eq!(tried.count().await.unwrap(), None);
-        same.count().await.unwrap();
-        for counter in &same.counters {
-            counter.reset().await.unwrap();
+        for succeeds in [false, true] {
+            let trouble = Arc::new(Trouble::new([Comes::Counted; 3], 1000));
+            let (mut tried, mut same) = in_trouble(&trouble).await;
+            assert_eq!(tried.count().await.unwrap(), None);
+            same.count().await.unwrap();
+            for counter in &same.counters {
+                counter.reset().await.unwrap();
+            }
+            if succeeds {
+                tried.forgive().await.unwrap();
+            } else {
+                tried.take_back().await;
+            }
+            assert_eq!(counts(&same).await, [0; 3], "succeeds: {succeeds}");
+            same.failed();
         }
-        tried.take_back().await;
-        assert_eq!(counts(&same).await, [0; 3]);
-        same.failed();
     }
 }

@@ -11,7 +11,6 @@ use statehouse::files::{Decision, StageId, Swept};
 use crate::app::App;
 use crate::db::Document;
 use crate::error::{AppError, Result};
-use crate::time::now;
 
 const EVERY: Duration = Duration::from_secs(15 * 60);
 /// A file that was staged later may still get its row: that takes as long as one statement, which the database ends after ten
@@ -31,7 +30,7 @@ pub(crate) async fn run(app: Arc<App>) {
 
 /// Each of them, whatever becomes of the others.
 async fn all(app: &App) -> Result<()> {
-    let drafts = app.database.sweep_drafts(now() - millis(KEEP_DRAFTS)).await.map_err(AppError::from);
+    let drafts = app.database.sweep_drafts(KEEP_DRAFTS).await.map_err(AppError::from);
     let deleted = delete_removed(app, KEEP_REMOVED).await;
     let swept = sweep(app, GRACE).await?;
     if swept != Swept::default() {
@@ -53,7 +52,7 @@ async fn all(app: &App) -> Result<()> {
 /// The end of a row comes first: from then on nobody can restore it, so that no row is without its file. The row itself goes last:
 /// as long as it is there a file may be, and the next sweep goes on with it, whatever died in between.
 async fn delete_removed(app: &App, keep: Duration) -> Result<usize> {
-    app.database.end_documents(now() - millis(keep)).await?;
+    app.database.end_documents(keep).await?;
     let (mut deleted, mut failed) = (0, None);
     for document in app.database.ended_documents().await? {
         match delete(app, &document).await {
@@ -84,16 +83,13 @@ async fn sweep(app: &App, grace: Duration) -> Result<Swept> {
     Ok(app.documents.sweep().grace(grace).decide(decide).await?)
 }
 
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use statehouse::files::CommitOutcome;
 
     use super::*;
     use crate::settings::Settings;
+    use crate::time::{millis, set_ahead};
 
     async fn clinic(data: &std::path::Path) -> App {
         let args = ["--data".into(), data.into()];
@@ -174,6 +170,24 @@ mod tests {
         app.close().await.unwrap();
     }
 
+    /// That of one replica may have been wrong while it removed something, or be so while it sweeps.
+    #[tokio::test]
+    async fn no_replicas_clock_decides_what_was_removed_long_ago() {
+        let data = tempfile::tempdir().unwrap();
+        let app = clinic(data.path()).await;
+        let months = 3 * millis(KEEP_REMOVED);
+        for (id, removed, swept) in [("early", -months, 0), ("late", 0, months)] {
+            attach(&app, id).await;
+            set_ahead(removed);
+            assert!(app.database.remove_document(1, id, "Ada").await.unwrap());
+            set_ahead(swept);
+            assert_eq!(delete_removed(&app, KEEP_REMOVED).await.unwrap(), 0, "{id}: it may be restored for a month");
+            assert!(app.database.restore_document(1, id).await.unwrap(), "{id}");
+            set_ahead(0);
+        }
+        app.close().await.unwrap();
+    }
+
     /// Dies behind each step: the next sweep does the rest.
     #[tokio::test]
     async fn a_sweep_goes_on_where_one_has_died() {
@@ -188,7 +202,7 @@ mod tests {
             }
             assert!(app.database.remove_document(1, id, "Ada").await.unwrap());
             let stage = app.database.document(id).await.unwrap().unwrap().stage.unwrap().parse().unwrap();
-            app.database.end_documents(now()).await.unwrap();
+            app.database.end_documents(Duration::ZERO).await.unwrap();
             assert!(!app.database.restore_document(1, id).await.unwrap(), "the row has ended");
             if step > 0 {
                 let _committed = app.documents.discard(id, stage).await.unwrap();

@@ -1,12 +1,29 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    let now = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    #[cfg(test)]
+    let now = now + AHEAD.get();
+    now
+}
+
+pub(crate) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static AHEAD: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// As where this host's clock is ahead, for what runs on this thread.
+#[cfg(test)]
+pub(crate) fn set_ahead(millis: i64) {
+    AHEAD.set(millis);
 }
 
 /// As an HTML `time` element wants it, in UTC. The page's script shows it in the reader's own time zone.

@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Database;
 use super::lent::ask;
-use crate::time::now;
+use crate::time::millis;
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Document {
@@ -63,9 +65,13 @@ impl Database {
 
     /// Puts a document among the removed ones; false if it is not there to be removed.
     pub(crate) async fn remove_document(&self, patient: i64, id: &str, by: &str) -> sqlx::Result<bool> {
-        let statement = "UPDATE documents SET removed_at = $1, removed_by = $2 \
-                         WHERE id = $3 AND patient = $4 AND removed_at IS NULL AND ended_at IS NULL";
-        let removed = ask!(self, sqlx::query(statement).bind(now()).bind(by).bind(id).bind(patient), execute)?;
+        let statement = format!(
+            "UPDATE documents SET removed_at = {}, removed_by = $1 \
+             WHERE id = $2 AND patient = $3 AND removed_at IS NULL AND ended_at IS NULL",
+            self.engine.clock()
+        );
+        let statement = sqlx::AssertSqlSafe(statement);
+        let removed = ask!(self, sqlx::query(statement).bind(by).bind(id).bind(patient), execute)?;
         Ok(removed.rows_affected() == 1)
     }
 
@@ -77,11 +83,13 @@ impl Database {
         Ok(restored.rows_affected() == 1)
     }
 
-    /// Ends the rows of the documents that were removed until then, for ever. It is one statement, and so is a restore: whichever
+    /// Ends the rows of the documents that were removed so long ago, for ever. It is one statement, and so is a restore: whichever
     /// comes first, the other one finds nothing to do.
-    pub(crate) async fn end_documents(&self, removed_until: i64) -> sqlx::Result<u64> {
-        let statement = "UPDATE documents SET ended_at = $1 WHERE removed_at <= $2 AND ended_at IS NULL";
-        let ended = ask!(self, sqlx::query(statement).bind(now()).bind(removed_until), execute)?;
+    pub(crate) async fn end_documents(&self, removed_for: Duration) -> sqlx::Result<u64> {
+        let clock = self.engine.clock();
+        let statement =
+            format!("UPDATE documents SET ended_at = {clock} WHERE removed_at <= {clock} - $1 AND ended_at IS NULL");
+        let ended = ask!(self, sqlx::query(sqlx::AssertSqlSafe(statement)).bind(millis(removed_for)), execute)?;
         Ok(ended.rows_affected())
     }
 

@@ -2,10 +2,12 @@
 //! for both: of a second one, in another window, its page says that it is not kept; nor does a window take the place of what another
 //! one has kept since it was opened. What was saved as a note is no draft any more.
 
+use std::time::Duration;
+
 use super::lent::ask;
 use super::{Database, Staff};
 use crate::id::new_id;
-use crate::time::now;
+use crate::time::millis;
 
 /// A note that is being written.
 #[derive(Clone, Debug)]
@@ -62,25 +64,26 @@ impl Database {
         (id, text): (&str, &str),
         window: Window<'_>,
     ) -> sqlx::Result<DraftKept> {
+        let clock = self.engine.clock();
+        let statement = format!(
+            "INSERT INTO drafts (staff, patient, id, text, kept_at, page, mark) \
+             SELECT $1, $2, $3, $4, {clock}, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM notes WHERE notes.id = $3) \
+             ON CONFLICT (staff, patient) DO UPDATE \
+             SET id = $3, text = $4, kept_at = {clock}, page = $5, mark = $6 \
+             WHERE EXISTS (SELECT 1 FROM notes WHERE notes.id = drafts.id) \
+             OR (drafts.id = $3 AND ($5 = '' OR COALESCE(drafts.mark, '') = $7)) \
+             OR ($5 <> '' AND drafts.page = $5)"
+        );
         let kept = ask!(
             self,
-            sqlx::query(
-                "INSERT INTO drafts (staff, patient, id, text, kept_at, page, mark) \
-                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (SELECT 1 FROM notes WHERE notes.id = $3) \
-                 ON CONFLICT (staff, patient) DO UPDATE \
-                 SET id = $3, text = $4, kept_at = $5, page = $6, mark = $7 \
-                 WHERE EXISTS (SELECT 1 FROM notes WHERE notes.id = drafts.id) \
-                 OR (drafts.id = $3 AND ($6 = '' OR COALESCE(drafts.mark, '') = $8)) \
-                 OR ($6 <> '' AND drafts.page = $6)",
-            )
-            .bind(staff.id)
-            .bind(patient)
-            .bind(id)
-            .bind(text)
-            .bind(now())
-            .bind(window.page)
-            .bind(new_id())
-            .bind(window.seen),
+            sqlx::query(sqlx::AssertSqlSafe(statement))
+                .bind(staff.id)
+                .bind(patient)
+                .bind(id)
+                .bind(text)
+                .bind(window.page)
+                .bind(new_id())
+                .bind(window.seen),
             execute
         )?;
         if kept.rows_affected() == 1 {
@@ -155,9 +158,10 @@ impl Database {
         .map(drop)
     }
 
-    /// Forgets the drafts that nobody has touched since this time.
-    pub(crate) async fn sweep_drafts(&self, kept_before: i64) -> sqlx::Result<u64> {
-        let swept = ask!(self, sqlx::query("DELETE FROM drafts WHERE kept_at < $1").bind(kept_before), execute)?;
+    /// Forgets the drafts that nobody has touched for so long.
+    pub(crate) async fn sweep_drafts(&self, kept_for: Duration) -> sqlx::Result<u64> {
+        let statement = format!("DELETE FROM drafts WHERE kept_at <= {} - $1", self.engine.clock());
+        let swept = ask!(self, sqlx::query(sqlx::AssertSqlSafe(statement)).bind(millis(kept_for)), execute)?;
         Ok(swept.rows_affected())
     }
 }

@@ -70,6 +70,14 @@ impl Engine {
         }
     }
 
+    /// Its own clock, in milliseconds since the Unix epoch: replicas write and read what ends later, and the clock of one may be wrong.
+    const fn clock(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER)",
+            Self::PostgreSql => "CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)",
+        }
+    }
+
     /// How a transaction that may change the schema begins, and what asks for the one right to do so: 1 if it is had, until
     /// the transaction ends.
     const fn begin_migration(self) -> (&'static str, &'static str) {

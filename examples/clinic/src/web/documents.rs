@@ -151,9 +151,9 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// Whether the letters behind this one are shown in another order than they are in, so that the end of a name is not shown at its
-/// end: Unicode's embeddings, overrides and isolates. Letters of a script that is written from the right need none.
+/// end: Unicode's marks of direction, embeddings, overrides and isolates. Letters of a script that is written from the right need none.
 const fn turns(letter: char) -> bool {
-    matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A document that is there and not removed.
@@ -222,6 +222,9 @@ mod tests {
             "a\0",
             "\u{202e}fdp.exe",
             "a\u{2067}b",
+            "a\u{61c}1.exe",
+            "a\u{200e}b",
+            "a\u{200f}1.exe",
             &"x".repeat(201),
         ] {
             assert_eq!(check_name(name).unwrap_err().status, StatusCode::BAD_REQUEST, "{name}");
