@@ -3,8 +3,6 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::browser::Visitor;
 use crate::client::{Client, PASSWORD, builder};
 use crate::clinic;
