@@ -128,13 +128,27 @@ impl Raw {
         Ok(())
     }
 
-    /// The total, and how many of the ten best documents there are, which are read.
-    pub(crate) fn search(&self, query: &dyn tantivy::query::Query) -> tantivy::Result<(u64, usize)> {
-        let searcher = self.reader.searcher();
-        let (top, total) = searcher.search(query, &(TopDocs::with_limit(10).order_by_score(), Count))?;
+    /// The total, if it is counted, and how many of the ten best documents there are, which are read.
+    pub(crate) fn search(
+        &self,
+        query: &dyn tantivy::query::Query,
+        counted: Counted,
+    ) -> tantivy::Result<(Option<u64>, usize)> {
+        let (searcher, best) = (self.reader.searcher(), TopDocs::with_limit(10).order_by_score());
+        let (top, total) = match counted {
+            Counted::All => searcher.search(query, &(best, Count)).map(|(top, total)| (top, Some(total as u64)))?,
+            Counted::None => (searcher.search(query, &best)?, None),
+        };
         let documents = top.into_iter().map(|(_, address)| searcher.doc::<TantivyDocument>(address));
-        Ok((total as u64, documents.collect::<tantivy::Result<Vec<_>>>()?.len()))
+        Ok((total, documents.collect::<tantivy::Result<Vec<_>>>()?.len()))
     }
+}
+
+/// Whether the peer counts what matches, or prunes by blocks.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Counted {
+    All,
+    None,
 }
 
 /// The name of [`Words`] among tantivy's tokenizers.

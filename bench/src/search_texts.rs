@@ -1,19 +1,19 @@
-//! Text queries on the 46,498 diagnoses of ICD-10-CM, in one segment and in several: ten documents and the exact total.
+//! Text queries on the 46,498 diagnoses of ICD-10-CM, in one segment and in several: ten documents and the exact total, or
+//! one that is counted up to a thousand.
 
 use statehouse_search::{
-    Operator, Query, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, TantivyConfig, TantivyIndex,
+    Operator, Query, SearchIndex, SearchIndexExt, SearchOptions, SearchRequest, TantivyConfig, TantivyIndex, Total,
 };
 use tantivy::Term;
 use tantivy::query::{BooleanQuery, FuzzyTermQuery, Occur, PhraseQuery, TermQuery};
 use tantivy::schema::IndexRecordOption;
 
 use crate::harness::{Bar, Case, Harness};
-use crate::search::{Diagnosis, OURS, Raw, operation, schema};
+use crate::search::{Counted, Diagnosis, OURS, Raw, operation, schema};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 type Peer = Box<dyn tantivy::query::Query>;
 
-const PEER: &str = "raw tantivy";
 const OPS: u32 = 200;
 /// As many segments as neither side merges on its own.
 const SEGMENTS: usize = 7;
@@ -25,16 +25,15 @@ pub(crate) async fn run(harness: &mut Harness, rows: &[Diagnosis]) -> Outcome {
         raw.fill(rows, segments)?;
         pairs(harness, rows, segments, (&ours, &raw)).await;
         for (name, query, peer) in kinds(&raw) {
-            let (request, name) = (SearchRequest::new(query), titled(name, segments));
-            compare(harness, name, (&ours, std::slice::from_ref(&request)), (&raw, &[peer])).await;
+            compare_both(harness, (name, segments), (&ours, &[SearchRequest::new(query)]), (&raw, &[peer])).await;
         }
     }
     Ok(())
 }
 
 /// It lives as long as the program, as the names of all rows do.
-fn titled(name: &'static str, segments: usize) -> &'static str {
-    if segments == 1 { name } else { format!("{name}, {segments} segments").leak() }
+fn titled((name, segments): (&'static str, usize), how: &str) -> &'static str {
+    if segments == 1 { format!("{name}{how}").leak() } else { format!("{name}{how}, {segments} segments").leak() }
 }
 
 async fn ours(rows: &[Diagnosis], segments: usize) -> Outcome<TantivyIndex> {
@@ -105,26 +104,43 @@ async fn pairs(harness: &mut Harness, rows: &[Diagnosis], segments: usize, (ours
         Box::new(BooleanQuery::new(words.iter().map(|word| (Occur::Should, term(word))).collect()))
     };
     let peers: Vec<_> = texts.iter().map(either).collect();
-    compare(harness, titled("two words of a title, OR", segments), (ours, &requests), (raw, &peers)).await;
+    compare_both(harness, ("two words of a title, OR", segments), (ours, &requests), (raw, &peers)).await;
+}
+
+/// With an exact total, and with one that is counted as far as people look.
+async fn compare_both(
+    harness: &mut Harness,
+    name: (&'static str, usize),
+    (ours, requests): (&TantivyIndex, &[SearchRequest]),
+    (raw, peers): (&Raw, &[Peer]),
+) {
+    let case = Case { service: "search", name: titled(name, ""), peer: "raw tantivy", bar: Bar::Ratio(0.95), ops: 0 };
+    compare(harness, case, (ours, requests), (raw, peers), Counted::All).await;
+    let some = |request: &SearchRequest| request.clone().with_total(Total::AtLeast(1_000));
+    let requests: Vec<_> = requests.iter().map(some).collect();
+    let peer = "raw tantivy, TopDocs alone";
+    let case = Case { service: "search", name: titled(name, ", at least 1,000"), peer, bar: Bar::Ratio(0.6), ops: 0 };
+    compare(harness, case, (ours, &requests), (raw, peers), Counted::None).await;
 }
 
 /// Compares after both have found as many.
 async fn compare(
     harness: &mut Harness,
-    name: &'static str,
+    case: Case,
     (ours, requests): (&TantivyIndex, &[SearchRequest]),
     (raw, peers): (&Raw, &[Peer]),
+    counted: Counted,
 ) {
     for (request, peer) in requests.iter().zip(peers) {
         let found = ours.search(request).await.expect("a search");
-        let theirs = raw.search(&**peer).expect("a search");
-        assert_eq!((found.total, found.hits.len()), theirs, "{name}: {request:?}");
+        let (total, hits) = raw.search(&**peer, Counted::All).expect("a search");
+        assert_eq!(Some((found.total, found.relation)), total.map(|total| request.total.of(total)), "{request:?}");
+        assert_eq!(found.hits.len(), hits, "{request:?}");
     }
     let ops = OPS.max(u32::try_from(requests.len()).expect("a few"));
-    let case = Case { service: "search", name, peer: PEER, bar: Bar::Ratio(0.95), ops };
     harness
         .compare(
-            case,
+            Case { ops, ..case },
             async || {
                 for request in requests.iter().cycle().take(ops as usize) {
                     assert!(
@@ -134,7 +150,7 @@ async fn compare(
             },
             async || {
                 for peer in peers.iter().cycle().take(ops as usize) {
-                    assert!(raw.search(&**peer).is_ok_and(|(total, _)| total > 0));
+                    assert!(raw.search(&**peer, counted).is_ok_and(|(_, hits)| hits > 0));
                 }
             },
         )

@@ -35,6 +35,9 @@ use crate::{
 ///   [`Refresh`](crate::Refresh) says.
 /// - **Hits.** Two backends that hold the same documents return equal totals and equal hits in equal order. Documents
 ///   are ordered by score in Lucene's arithmetic, or by the sort keys; ties by id.
+/// - **Totals.** A total is exact unless the request has it counted [up to a number](SearchRequest::with_total): then it is exact up to
+///   that number, and beyond it that number, with the word that there are more. It is of all that match, whatever page is asked
+///   for. Nothing else depends on it: hits, order, scores, cursors and whatever is counted besides are the same.
 /// - **Counts.** Facets, ranges, histograms and sums are of all documents that match the query and its filters, whatever page is
 ///   asked for: exact, and equal on two backends, but for the last digits of [sums](crate::Stats) of fractions. A document counts
 ///   once for each of its values, ranges and buckets, and where it has no value not at all. A post-filter narrows hits and
@@ -101,7 +104,7 @@ pub trait SearchIndex: Debug + Send + Sync + 'static {
     /// The hits of a query.
     async fn search_with(&self, request: &SearchRequest, options: SearchOptions) -> Result<SearchResponse>;
 
-    /// All hits of a query, of the state that the index has now. The size of the request says nothing here; `from`, whatever is
+    /// All hits of a query, of the state that the index has now. The size of the request and its total say nothing here; `from`, whatever is
     /// counted besides, and a request whose hits are collapsed are refused.
     async fn hits_with(&self, request: &SearchRequest, options: HitsOptions) -> Result<Hits> {
         let _ = (request, options);

@@ -60,7 +60,7 @@ impl HitsOptions {
 
     statehouse_core::with_deadline!();
 
-    /// The request for a page of all hits, whatever size it has; its `after` is where the first begins.
+    /// The request for a page of all hits, whatever size it has, and however far it has its total counted; its `after` is where the first begins.
     ///
     /// # Errors
     /// `InvalidInput` for an option out of its range, and for what is of one page alone; `Unsupported` where hits are collapsed.

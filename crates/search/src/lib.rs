@@ -55,6 +55,8 @@
 //!   acknowledgement promises.
 //! - **Reading on.** The first 10,000 hits are pages by their number; behind that a page begins behind the [`Cursor`] of the last hit,
 //!   which may be in a URL. [`Hits`] are all of them, one after another, of one state of the index.
+//! - **Totals** are exact, unless less is asked for: counted [up to a number](Total), they leave an embedded index free to
+//!   stop once the page is certain.
 //! - **Facets.** What is counted beside the hits is counted exactly, over all that match, in the pass that finds them: values,
 //!   ranges, buckets and sums. A [post-filter](SearchRequest::with_post_filter) narrows the hits alone, so that the other values of
 //!   a facet stay when one is chosen.
@@ -70,9 +72,9 @@
 //!
 //! # What it is not
 //! Not the place where documents live: the application's database is, and an index can be built anew from it. There are no
-//! transactions: each operation of a bulk succeeds or fails on its own. Totals are exact, so there is no way to
-//! stop counting early; and there are no vectors, no scripts, no nested documents, and no aggregations but counts by
-//! value ([`Facet`]), in ranges ([`RangeFacet`]) and buckets ([`Histogram`]), and sums ([`Stats`]): none within another.
+//! transactions: each operation of a bulk succeeds or fails on its own. There are no vectors, no scripts, no nested documents,
+//! and no aggregations but counts by value ([`Facet`]), in ranges ([`RangeFacet`]) and buckets ([`Histogram`]), and sums
+//! ([`Stats`]): none within another.
 //!
 //! # Backends and capabilities
 //! | | `TantivyIndex` in memory | `TantivyIndex` in a folder | `OpenSearchIndex` |
@@ -187,6 +189,7 @@ mod stats;
 mod suggest;
 #[cfg(feature = "tantivy")]
 mod tantivy;
+mod total;
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 mod translate;
 mod typed;
@@ -238,6 +241,7 @@ pub use stats::Stats;
 pub use suggest::{Correction, Suggest, SuggestMode, Suggestion, Suggestions};
 #[cfg(feature = "tantivy")]
 pub use tantivy::{TantivyConfig, TantivyIndex};
+pub use total::{Total, TotalRelation};
 pub use typed::{
     CollapseField, Document, DocumentHits, FieldValue, FieldValues, Found, Index, KeywordField, Millis, Page, Search,
     TextField, Unversioned, ValueField, ValueRanges, Write,

@@ -97,8 +97,9 @@ pub async fn compare(left: &dyn SearchIndex, right: &dyn SearchIndex, requests: 
 
 /// How two answers differ beyond ties.
 fn difference(a: &SearchResponse, b: &SearchResponse) -> Option<String> {
-    if a.total != b.total || a.hits.len() != b.hits.len() {
-        return Some(format!("totals {} and {}, hits {} and {}", a.total, b.total, a.hits.len(), b.hits.len()));
+    let totals = [a, b].map(|response| (response.total, response.relation));
+    if totals[0] != totals[1] || a.hits.len() != b.hits.len() {
+        return Some(format!("totals {totals:?}, hits {} and {}", a.hits.len(), b.hits.len()));
     }
     if a.facets != b.facets {
         return Some(format!("facets {:?} and {:?}", a.facets, b.facets));

@@ -7,7 +7,8 @@ use statehouse_core::{Error, ErrorKind};
 use crate::cursor::Cursor;
 use crate::facet::{ByField, of_field};
 use crate::{
-    Bucket, DocumentId, Facet, FacetValue, Histogram, Query, RangeCount, RangeFacet, Record, Stats, Value, stats,
+    Bucket, DocumentId, Facet, FacetValue, Histogram, Query, RangeCount, RangeFacet, Record, Stats, Total,
+    TotalRelation, Value, stats,
 };
 
 /// What to search for and what to return of it.
@@ -43,6 +44,8 @@ pub struct SearchRequest {
     pub after: Option<Cursor>,
     /// How many hits to return: 10 unless set, 0 for the total alone.
     pub size: u64,
+    /// How far to count what matches: all of it unless set.
+    pub total: Total,
     /// What to return of each document.
     pub projection: Projection,
     /// In which fields to mark what matched.
@@ -74,6 +77,7 @@ impl SearchRequest {
             from: 0,
             after: None,
             size: 10,
+            total: Total::Exact,
             projection: Projection::All,
             highlight: Vec::new(),
             facets: Vec::new(),
@@ -118,6 +122,16 @@ impl SearchRequest {
     #[must_use]
     pub const fn with_size(mut self, size: u64) -> Self {
         self.size = size;
+        self
+    }
+
+    /// Sets how far to count what matches.
+    ///
+    /// Each page may ask for another: the first tells the user how many there are, and those behind its cursors need not count
+    /// again.
+    #[must_use]
+    pub const fn with_total(mut self, total: Total) -> Self {
+        self.total = total;
         self
     }
 
@@ -190,7 +204,7 @@ impl SearchRequest {
     }
 
     /// Returns, of the hits with the same value of a field, only the one that comes first: one visit of each patient, one edition of
-    /// each book. Those without a value are one group, too. The total stays that of all that match, and so does what is counted;
+    /// each book. Those without a value are one group, too. The total is that of all that match, and so is what is counted;
     /// `from` and `size` count groups.
     ///
     /// The field is a sortable one of keywords or numbers, and no hit may have several values of it: that is `Unsupported`, as is
@@ -456,8 +470,10 @@ fn escape(text: &str, into: &mut String) {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SearchResponse {
-    /// How many documents match in all: exact.
+    /// How many documents match in all, as far as the request has them [counted](SearchRequest::with_total).
     pub total: u64,
+    /// Whether that is all of them: always, unless the request asks for less.
+    pub relation: TotalRelation,
     /// The hits from `from` on, or behind `after`, in order.
     pub hits: Vec<Hit>,
     /// How many hits of this page were left out because something else than statehouse has written them into the index.
@@ -475,11 +491,12 @@ pub struct SearchResponse {
 }
 
 impl SearchResponse {
-    /// An answer; backends make it.
+    /// An answer with a total that is exact; backends make it.
     #[must_use]
     pub const fn new(total: u64, hits: Vec<Hit>) -> Self {
         Self {
             total,
+            relation: TotalRelation::Exact,
             hits,
             skipped: 0,
             facets: ByField::new(),

@@ -15,7 +15,7 @@ use crate::print::print;
 use crate::wildcard::Pattern;
 use crate::{
     BoolQuery, DocumentId, Field, FieldBoost, FieldKind, FunctionScoreQuery, Fuzziness, MatchQuery, MinimumMatch,
-    MultiMatchQuery, Operator, PhrasePrefixQuery, Projection, Query, Schema, SearchRequest, SortKey, Value,
+    MultiMatchQuery, Operator, PhrasePrefixQuery, Projection, Query, Schema, SearchRequest, SortKey, Total, Value,
 };
 
 /// What the queries around one multiply its score by.
@@ -48,6 +48,7 @@ impl Schema {
     /// Checks that a request whose size was found to be allowed fits, and counts its terms.
     pub(crate) fn terms_of_request(&self, request: &SearchRequest, size: Size) -> Result<TermCount> {
         check_window(request)?;
+        check_total(request.total)?;
         let terms = self.terms_of(request.queries(), size)?;
         for sort in &request.sort {
             if let SortKey::Field(name) = &sort.key
@@ -256,6 +257,16 @@ impl Schema {
     fn require_text(&self, name: &str) -> Result<&Field> {
         let field = self.indexed(name)?;
         if field.is_text() { Ok(field) } else { Err(unsupported("this query is for text fields", name)) }
+    }
+}
+
+fn check_total(total: Total) -> Result<()> {
+    match total {
+        Total::AtLeast(most) if most > Total::MAX => {
+            let message = format!("a total is counted up to {} or exactly, not up to {most}", Total::MAX);
+            Err(Error::invalid_input(message))
+        }
+        _ => Ok(()),
     }
 }
 

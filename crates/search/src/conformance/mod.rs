@@ -60,6 +60,7 @@ mod results;
 mod rows;
 mod suggest;
 mod synonyms;
+mod totals;
 mod writes;
 
 use self::collapse::*;
@@ -78,6 +79,7 @@ use self::results::*;
 use self::rows::*;
 use self::suggest::*;
 use self::synonyms::*;
+use self::totals::*;
 use self::writes::*;
 #[doc(hidden)]
 pub use statehouse_core::conformance_tests;
@@ -168,6 +170,11 @@ macro_rules! search_conformance {
             a_projection_returns_only_what_it_names [];
             highlights_mark_what_matched [];
             count_is_exact [];
+            a_total_is_counted_up_to_a_number [];
+            hits_do_not_depend_on_how_far_the_total_is_counted [];
+            what_is_counted_besides_is_exact_whatever_the_total [];
+            all_hits_come_whatever_the_total [$crate::capability::POINT_IN_TIME];
+            a_total_over_the_limit_is_refused [];
             facets_count_the_values_of_all_that_match [];
             a_post_filter_narrows_the_hits_and_not_what_is_counted [];
             pages_behind_a_cursor_keep_to_a_post_filter [];

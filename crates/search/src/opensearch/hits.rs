@@ -23,7 +23,7 @@ use crate::lease::{Lease, gone};
 use crate::limits::Size;
 use crate::print::print;
 use crate::work::away;
-use crate::{HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
+use crate::{HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest, Total};
 
 const PATH: &str = "/_search/point_in_time";
 
@@ -120,6 +120,8 @@ impl fmt::Debug for Asked {
 impl Asked {
     fn new(schema: Arc<Schema>, request: SearchRequest, several_shards: bool, size: Size) -> Result<Self> {
         let terms = schema.terms_of_request(&request, size)?;
+        // Counted in full, whatever is asked for: another total is that of another state.
+        let request = request.with_total(Total::Exact);
         let body = search::body(&schema, &request, terms)?;
         let of = print(&schema, &request);
         let path = if several_shards {

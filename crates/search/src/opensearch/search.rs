@@ -21,7 +21,8 @@ use crate::limits::{Size, TermCount};
 use crate::print::print;
 use crate::work::Stop;
 use crate::{
-    FieldKind, Hit, HitPage, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Value,
+    FieldKind, Hit, HitPage, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Total,
+    TotalRelation, Value,
 };
 
 /// The search, if the schema allows it.
@@ -45,7 +46,7 @@ pub(super) fn body(schema: &Schema, request: &SearchRequest, counted: TermCount)
         "from": request.from,
         "size": request.size,
         "sort": sort(schema, request)?,
-        "track_total_hits": true,
+        "track_total_hits": tracked(request.total),
         "version": true,
         "_source": needs_source(request),
     });
@@ -64,6 +65,14 @@ pub(super) fn body(schema: &Schema, request: &SearchRequest, counted: TermCount)
         body["aggs"] = counts::ask(schema, request, counted)?.into();
     }
     Ok(body)
+}
+
+/// How far the server is to count. One more than is wanted, so that it is seen from the number itself whether there are more.
+fn tracked(total: Total) -> Json {
+    match total {
+        Total::Exact => json!(true),
+        Total::AtLeast(most) => json!(most + 1),
+    }
 }
 
 fn filtered(schema: &Schema, query: &Query, filters: &[Query], counted: TermCount) -> Result<Json> {
@@ -223,7 +232,7 @@ struct ShardFailure {
 
 #[derive(Deserialize)]
 struct Hits<'a> {
-    total: Total,
+    total: Counted,
     #[serde(borrow)]
     hits: Vec<RawHit<'a>>,
 }
@@ -236,9 +245,17 @@ impl Hits<'_> {
 }
 
 #[derive(Deserialize)]
-struct Total {
+struct Counted {
     value: u64,
     relation: String,
+}
+
+impl Counted {
+    /// Whether it was counted as far as it was to be.
+    fn is_counted(&self, total: Total) -> bool {
+        let more = matches!(total, Total::AtLeast(most) if self.value > most);
+        self.relation == "eq" || (self.relation == "gte" && more)
+    }
 }
 
 #[derive(Deserialize)]
@@ -285,17 +302,17 @@ impl Shards {
 }
 
 impl<'a> Answer<'a> {
-    fn read(body: &'a [u8]) -> Result<Self> {
+    fn read(body: &'a [u8], total: Total) -> Result<Self> {
         let answer: Self = serde_json::from_slice(body).map_err(error::of_broken_body)?;
         answer.shards.check_all()?;
         if answer.timed_out {
             return Err(error::of_stopped());
         }
-        if answer.hits.total.relation != "eq" {
-            let message = "OpenSearch did not count all hits";
-            return Err(Error::new(ErrorKind::Unexpected, message).with_backend(error::BACKEND));
+        if answer.hits.total.is_counted(total) {
+            return Ok(answer);
         }
-        Ok(answer)
+        let message = "OpenSearch did not count all hits";
+        Err(Error::new(ErrorKind::Unexpected, message).with_backend(error::BACKEND))
     }
 }
 
@@ -323,13 +340,14 @@ pub(super) fn response(
     body: &[u8],
     stop: &Stop,
 ) -> Result<Option<SearchResponse>> {
-    let answer = Answer::read(body)?;
+    let answer = Answer::read(body, request.total)?;
     let found = hits((schema, of), index, (request, onward.size()), &answer.hits, stop)?;
     if request.after.is_some() && onward.passes(&found, &answer.hits.sorts()) {
         return Ok(None);
     }
     let (hits, skipped) = onward.ours(found, request.size);
     let mut response = SearchResponse::new(answer.hits.total.value, hits);
+    (response.total, response.relation) = request.total.of(answer.hits.total.value);
     response.skipped = skipped;
     counts::read(schema, request, &answer.aggregations, &mut response)?;
     Ok(Some(response))
@@ -350,7 +368,7 @@ pub(super) fn found(
     body: &[u8],
     stop: &Stop,
 ) -> Result<Found> {
-    let answer = Answer::read(body)?;
+    let answer = Answer::read(body, Total::Exact)?;
     let total = answer.hits.total.value;
     let found = hits(of, index, (request, onward.size()), &answer.hits, stop)?;
     let sorts = answer.hits.sorts();
@@ -365,7 +383,7 @@ fn hits(
     found: &Hits<'_>,
     stop: &Stop,
 ) -> Result<Vec<Option<Hit>>> {
-    check_page((request.from, size), found)?;
+    check_page((request, size), found)?;
     check_groups(request, found)?;
     let mut marker = Marker::new(schema, request, stop)?;
     let hit = |raw: &RawHit<'_>| {
@@ -382,8 +400,11 @@ fn hits(
 }
 
 /// Refuses a page that is not the one that was asked for.
-fn check_page((from, size): (u64, u64), hits: &Hits<'_>) -> Result<()> {
-    let most = size.min(hits.total.value.saturating_sub(from));
+fn check_page((request, size): (&SearchRequest, u64), hits: &Hits<'_>) -> Result<()> {
+    let most = match request.total.of(hits.total.value) {
+        (all, TotalRelation::Exact) => size.min(all.saturating_sub(request.from)),
+        _ => size,
+    };
     if hits.hits.len() as u64 > most {
         return Err(error::of_other_question("OpenSearch answered with more hits than there can be on the page"));
     }

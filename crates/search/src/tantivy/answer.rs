@@ -23,13 +23,14 @@ pub(super) fn search(
 ) -> Result<SearchResponse> {
     let window = usize::try_from(request.from + request.size).unwrap_or(usize::MAX);
     let size = if request.size == 0 { 0 } else { window };
-    let window =
-        Window { sort: &request.sort, after: request.after.as_ref(), size, collapse: Collapse::of(snapshot, request)? };
+    let (after, collapse) = (request.after.as_ref(), Collapse::of(snapshot, request)?);
+    let window = Window { sort: &request.sort, after, size, collapse, total: request.total };
     let mut counting = Counting::new(snapshot, request, stop)?;
     let (total, found) = top(snapshot, sought, window, &mut counting, stop)?;
     let skipped = usize::try_from(request.from).unwrap_or(usize::MAX);
     let hits = hits((schema, snapshot), request, found.into_iter().skip(skipped), stop)?;
     let mut response = SearchResponse::new(total, hits);
+    (response.total, response.relation) = request.total.of(total);
     counting.finish(request, &mut response)?;
     Ok(response)
 }

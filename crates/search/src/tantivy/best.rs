@@ -3,20 +3,22 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use tantivy::DocId;
 use tantivy::columnar::Column;
+use tantivy::{DocId, TERMINATED};
 
 use super::found::Found;
 use super::place::first_id;
-use super::snapshot::{BLOCK, Segment};
+use super::snapshot::{BLOCK, Lows, Segment};
 use crate::cursor::Cursor;
 use statehouse_core::Result;
+
+/// For how many documents at least a floor holds, where they are left.
+const NEAR: DocId = 2_048;
 
 /// Tells documents apart that are equal otherwise: by the ordinals of their ids, which order like the ids.
 pub(super) struct Ties<'a> {
     ids: &'a Column<u64>,
-    /// The least ordinal of each block of documents.
-    lows: &'a [u64],
+    lows: &'a Lows,
     /// Before this document is none that comes before the one that was asked about last.
     skip: DocId,
 }
@@ -39,11 +41,21 @@ impl<'a> Ties<'a> {
 
     fn block_may_precede(&mut self, doc: DocId, id: u64) -> bool {
         let block = doc / BLOCK;
-        let may = self.lows.get(block as usize).is_none_or(|low| *low < id);
+        let may = self.lows.of.get(block as usize).is_none_or(|low| *low < id);
         if !may {
             self.skip = (block + 1).saturating_mul(BLOCK);
         }
         may
+    }
+
+    /// The first document from one on that may have a lesser id than this, or that stands with such a one in a block.
+    fn next_before(&self, doc: DocId, id: u64) -> DocId {
+        let first = (doc / BLOCK) as usize;
+        if self.lows.rest.get(first).is_none_or(|low| *low >= id) {
+            return TERMINATED;
+        }
+        let far = self.lows.of[first..].iter().take_while(|low| **low >= id).count();
+        u32::try_from(first + far).map_or(doc, |block| block.saturating_mul(BLOCK).max(doc))
     }
 
     /// Forgets what was found out in comparison with another id.
@@ -58,7 +70,8 @@ pub(super) struct Best<'a> {
     size: usize,
     /// The worst on top.
     heap: BinaryHeap<Ranking>,
-    /// Once the heap is full, its worst: nothing with a lower score is taken, and of equals only what comes before it.
+    /// Once the heap is full, its worst: nothing with a lower score is taken, and of equals only what comes before it. Until
+    /// then, what others have found.
     bound: (f32, u64),
     /// Where they begin: behind this score, or with it from this id on.
     behind: Option<(f32, u64)>,
@@ -92,11 +105,12 @@ impl PartialEq for Ranking {
 impl Eq for Ranking {}
 
 impl<'a> Best<'a> {
-    pub(super) fn new(segment: &'a Segment, size: usize, after: Option<&Cursor>) -> Result<Self> {
+    /// Nothing below the floor is among them: so much scores what was found elsewhere.
+    pub(super) fn new(segment: &'a Segment, size: usize, after: Option<&Cursor>, floor: f32) -> Result<Self> {
         let heap = BinaryHeap::with_capacity(size.min(1_024));
         let behind = after.map(|cursor| Ok((cursor.score.unwrap_or_default(), first_id(segment, cursor)?)));
         let behind = behind.transpose()?;
-        Ok(Self { ties: Ties::new(segment), size, heap, bound: (f32::NEG_INFINITY, 0), behind })
+        Ok(Self { ties: Ties::new(segment), size, heap, bound: (floor, u64::MAX), behind })
     }
 
     #[inline]
@@ -105,6 +119,18 @@ impl<'a> Best<'a> {
         if score > self.bound.0 || (score == self.bound.0 && self.ties.may_precede(doc, self.bound.1)) {
             self.take(doc, score);
         }
+    }
+
+    /// What a document must score from this one on to be among them, and before which document that holds.
+    pub(super) fn floor(&self, doc: DocId) -> (f32, DocId) {
+        let (score, id) = self.bound;
+        if self.heap.len() < self.size {
+            return (score, TERMINATED);
+        }
+        let near = doc.saturating_add(NEAR);
+        let tie = self.ties.next_before(doc, id);
+        // Up to there equals come behind.
+        if tie < near { (score, near) } else { (score.next_up(), tie) }
     }
 
     #[cold]

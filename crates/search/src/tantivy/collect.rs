@@ -11,13 +11,15 @@ use super::found::Found;
 use super::run;
 use super::scorer::{Batch, Buffer};
 use super::scoring::Scoring;
+use super::shape::Known;
 use super::snapshot::{Segment, Snapshot};
 use super::sorted::Sorted;
 use super::sought::Sought;
+use super::sparing::{Count, STRETCH, Sparing};
 use super::weight::Weight;
 use crate::cursor::Cursor;
 use crate::work::Stop;
-use crate::{Order, Sort, SortKey};
+use crate::{Order, Sort, SortKey, Total};
 
 /// How many documents match.
 pub(super) fn count(snapshot: &Snapshot, weight: &Weight, stop: &Stop) -> Result<u64> {
@@ -38,48 +40,39 @@ pub(super) struct Window<'a> {
     pub(super) size: usize,
     /// Whether only the first of each group is wanted.
     pub(super) collapse: Option<Collapse>,
+    /// How far all that match are counted.
+    pub(super) total: Total,
 }
 
-/// How many documents match, and the first `size` of them. Counts what is counted besides on the way.
+/// How many documents match, or more than were to be counted, and the first `size` of them. Counts what is counted besides on
+/// the way.
 pub(super) fn top(
     snapshot: &Snapshot,
-    Sought { weight, post }: &Sought,
-    Window { sort, after, size, collapse }: Window<'_>,
+    sought: &Sought,
+    window: Window<'_>,
     counting: &mut Counting<'_>,
     stop: &Stop,
 ) -> Result<(u64, Vec<Found>)> {
     let best_first = [Sort::by_score()];
+    let Window { sort, after, size, collapse, total } = window;
     let sort = if collapse.is_some() && sort.is_empty() { &best_first } else { sort };
-    let by_score = matches!(sort, [] | [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
-    let by_score = by_score && collapse.is_none();
-    let scored = size > 0 && (by_score || sort.iter().any(|sort| sort.key == SortKey::Score));
-    let scoring = if scored { Scoring::On } else { Scoring::Off };
-    let mut found = Vec::new();
-    let mut total = 0;
+    let search = Search::new(snapshot, sought, Window { sort, ..window }, stop);
+    let known = if sought.post.is_none() { Known::of(&sought.weight, snapshot, stop)? } else { Known::Nothing };
+    let (mut count, sparing) = (Count::new(total, known), Sparing::new(snapshot, &sought.weight, stop));
+    let (mut found, mut floor) = (Vec::new(), f32::NEG_INFINITY);
     for (at, segment) in snapshot.segments.iter().enumerate() {
         let mut tallies = counting.open(segment)?;
-        let open = |weight, scoring| run::scorer(weight, (snapshot, at), scoring, stop);
-        let post = post.as_ref().map(|post| open(post, Scoring::Off)).transpose()?;
-        let mut run = Run { segment, scorer: open(weight, scoring)?, post, scoring, stop };
-        total += if size == 0 {
-            run.visit(&mut tallies, |_, _| ())?
-        } else if by_score {
-            let mut best = Best::new(segment, size, after)?;
-            let matched = if tallies.is_empty() {
-                each(segment, &mut run.scorer, scoring, stop, |doc, score| best.offer(doc, score))?
-            } else {
-                run.visit(&mut tallies, |docs, scores| {
-                    docs.iter().zip(scores).for_each(|(doc, score)| best.offer(*doc, *score));
-                })?
-            };
+        let is_seen_whole = sought.post.is_some() || !tallies.is_empty();
+        if size == 0 && !is_seen_whole {
+            sparing.count(at, &mut count)?;
+        } else if search.by_score && !is_seen_whole {
+            let mut best = Best::new(segment, size, after, floor)?;
+            sparing.look(at, &mut best, &mut count)?;
             found.extend(best.found(at));
-            matched
+            floor = last_of(&found, size);
         } else {
-            let mut sorted = Sorted::new(snapshot, segment, (sort, after), size, collapse)?;
-            let matched = run.visit(&mut tallies, |docs, scores| sorted.offer(docs, scores))?;
-            found.extend(sorted.found(at)?);
-            matched
-        };
+            count.add(search.visit(at, &mut tallies, &mut found)?);
+        }
         counting.add(at, tallies, stop)?;
     }
     found.sort_by(|a: &Found, b: &Found| {
@@ -90,7 +83,61 @@ pub(super) fn top(
     settle_ties(snapshot, &mut found, (sort, settled), stop)?;
     collapse.map_or(Ok(()), |collapse| collapse.firsts(snapshot, &mut found, stop))?;
     found.truncate(size);
-    Ok((total, found))
+    Ok((count.total(), found))
+}
+
+/// A search that visits all that matches.
+struct Search<'a> {
+    snapshot: &'a Snapshot,
+    sought: &'a Sought,
+    window: Window<'a>,
+    by_score: bool,
+    scoring: Scoring,
+    stop: &'a Stop,
+}
+
+impl<'a> Search<'a> {
+    fn new(snapshot: &'a Snapshot, sought: &'a Sought, window: Window<'a>, stop: &'a Stop) -> Self {
+        let by_score = matches!(window.sort, [] | [Sort { key: SortKey::Score, order: Order::Descending, .. }]);
+        let by_score = by_score && window.collapse.is_none();
+        let is_scored = by_score || window.sort.iter().any(|sort| sort.key == SortKey::Score);
+        let scoring = if window.size > 0 && is_scored { Scoring::On } else { Scoring::Off };
+        Self { snapshot, sought, window, by_score, scoring, stop }
+    }
+
+    /// Visits a segment, and says how many match there.
+    fn visit(&self, at: usize, tallies: &mut [Tally], found: &mut Vec<Found>) -> Result<u64> {
+        let Self { snapshot, sought: Sought { weight, post }, scoring, stop, .. } = self;
+        let Window { sort, after, size, collapse, .. } = self.window;
+        let segment = &snapshot.segments[at];
+        let open = |weight, scoring| run::scorer(weight, (snapshot, at), scoring, stop);
+        let post = post.as_ref().map(|post| open(post, Scoring::Off)).transpose()?;
+        let mut run = Run { segment, scorer: open(weight, *scoring)?, post, scoring: *scoring, stop };
+        if size == 0 {
+            return run.visit(tallies, |_, _| ());
+        }
+        if self.by_score {
+            let mut best = Best::new(segment, size, after, f32::NEG_INFINITY)?;
+            let matched = run.visit(tallies, |docs, scores| {
+                docs.iter().zip(scores).for_each(|(doc, score)| best.offer(*doc, *score));
+            })?;
+            found.extend(best.found(at));
+            return Ok(matched);
+        }
+        let mut sorted = Sorted::new(snapshot, segment, (sort, after), size, collapse)?;
+        let matched = run.visit(tallies, |docs, scores| sorted.offer(docs, scores))?;
+        found.extend(sorted.found(at)?);
+        Ok(matched)
+    }
+}
+
+/// What the last of the first `size` scores; anything if there are not so many.
+fn last_of(found: &[Found], size: usize) -> f32 {
+    let mut scores: Vec<_> = found.iter().map(|found| found.score.unwrap_or_default()).collect();
+    if scores.len() < size {
+        return f32::NEG_INFINITY;
+    }
+    *scores.select_nth_unstable_by(size - 1, |a, b| b.total_cmp(a)).1
 }
 
 /// A query on one segment.
@@ -156,39 +203,7 @@ pub(super) fn settle_ties(
 /// How many ids to look up before asking whether the work is in vain.
 const LOOK_UPS: usize = 1_024;
 
-/// How many documents to go through before asking whether the work is in vain.
-const STRETCH: DocId = 1 << 16;
-
-/// Visits every live match of a segment and counts them.
-fn each(
-    segment: &Segment,
-    scorer: &mut Box<dyn Scorer>,
-    scoring: Scoring,
-    stop: &Stop,
-    mut visit: impl FnMut(DocId, f32),
-) -> Result<u64> {
-    let alive = segment.reader.alive_bitset();
-    let (mut drained, mut dead) = (0, 0);
-    while scorer.doc() != TERMINATED {
-        let end = scorer.doc().saturating_add(STRETCH).min(TERMINATED);
-        drained += match alive {
-            None => scorer.drain(end, scoring, &mut visit),
-            Some(alive) => scorer.drain(end, scoring, &mut |doc, score| {
-                if alive.is_alive(doc) {
-                    visit(doc, score);
-                } else {
-                    dead += 1;
-                }
-            }),
-        };
-        stop.check()?;
-    }
-    // A scorer that was stopped ends early.
-    stop.check()?;
-    Ok(drained - dead)
-}
-
-/// The same many documents at a time.
+/// Visits every live match of a segment, many at a time, and counts them.
 fn each_block(
     segment: &Segment,
     scorer: &mut Box<dyn Scorer>,

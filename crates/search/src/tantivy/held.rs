@@ -20,7 +20,7 @@ use crate::cursor::Cursor;
 use crate::lease::Lease;
 use crate::limits::Size;
 use crate::work::Stop;
-use crate::{End, Hit, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest};
+use crate::{End, Hit, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest, Total};
 
 /// How many hits are found at a time at most, of which a page returns the first: to find them takes one pass over all that
 /// match, however many are wanted.
@@ -130,7 +130,9 @@ impl Held {
     }
 
     fn look_ahead(&self, after: Option<&Cursor>, size: usize, stop: &Stop) -> Result<Ahead> {
-        let window = Window { sort: &self.request.sort, after, size, collapse: None };
+        // Nobody is told a total.
+        let total = Total::AtLeast(0);
+        let window = Window { sort: &self.request.sort, after, size, collapse: None, total };
         let mut counting = Counting::none(&self.snapshot);
         let (_, found) = top(&self.snapshot, &self.sought, window, &mut counting, stop)?;
         Ok(Ahead { after: None, last: found.len() < size, found: found.into(), size })

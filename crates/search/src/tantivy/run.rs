@@ -13,10 +13,11 @@ use super::expand::{for_range, prefix_bounds};
 use super::node::Set;
 use super::numbers::Numbers;
 use super::scorer::{
-    Between, Bits, Conjunction, Constant, Exclusion, Maximum, Optional, Phrase, PhrasePlace, Ranked, Union, Valued,
-    Within, score_of_all,
+    Besides, Between, Bits, Conjunction, Constant, Exclusion, Maximum, Need, Optional, Phrase, PhrasePlace, Pruned,
+    Ranked, Union, Valued, Within, score_of_all,
 };
 use super::scoring::Scoring;
+use super::shape::Terms;
 use super::snapshot::{Segment, Snapshot};
 use super::weight::{PhrasePart, TermWeight, Weight};
 use crate::work::Stop;
@@ -31,6 +32,29 @@ pub(super) fn scorer(
     stop.check()?;
     let run = Run { snapshot, segment: &snapshot.segments[at], at, stop };
     run.scorer(weight, scoring)
+}
+
+/// What may be among the best of the segment at a place. None if it is faster to score all that matches.
+pub(super) fn pruned(terms: &Terms<'_>, (snapshot, at): (&Snapshot, usize), stop: &Stop) -> Result<Option<Pruned>> {
+    let run = Run { snapshot, segment: &snapshot.segments[at], at, stop };
+    let mut found = Vec::with_capacity(terms.terms.len());
+    for term in &terms.terms {
+        if let Some(info) = &term.infos[at] {
+            let lengths = term.lengths(snapshot, run.segment);
+            found.push((term, run.segment.impacts(term.place, info, |doc| lengths.byte(doc), stop)?));
+        }
+    }
+    let is_absent = terms.need == Need::All && found.len() < terms.terms.len();
+    let mut bounded = Vec::with_capacity(found.len());
+    for (term, impacts) in found.into_iter().filter(|_| !is_absent) {
+        // All of them were asked for, so that the next time each is known.
+        let Some(impacts) = impacts else { return Ok(None) };
+        bounded.extend(run.ranked(term, Scoring::On)?.map(|reader| (reader, impacts)));
+    }
+    let open =
+        |weights: &[&Weight]| weights.iter().map(|weight| run.scorer(weight, Scoring::Off)).collect::<Result<Vec<_>>>();
+    let besides = Besides { filter: open(&terms.filter)?, must_not: open(&terms.must_not)? };
+    Ok(Some(Pruned::new(bounded, terms.need, besides)))
 }
 
 /// How many times as many documents the others must have for a range to be searched for.

@@ -15,6 +15,7 @@ use tantivy::{InvertedIndexReader, Searcher, SegmentReader, Term};
 use super::census::{Census, Lengths};
 use super::document::Length;
 use super::error::{BACKEND, map_error, map_io};
+use super::impacts::{Impacts, KnownImpacts};
 use super::mapping::{ID, Mapping, VERSION, length_name, slot_name};
 use super::ordinals::Ordinals;
 use crate::work::Stop;
@@ -44,8 +45,16 @@ pub(super) struct Segment {
     terms: Vec<Option<Arc<InvertedIndexReader>>>,
     norms: Vec<Option<FieldNormReader>>,
     census: Arc<Census>,
-    /// The least ordinal of an id in each block of documents.
-    lows: Arc<[u64]>,
+    lows: Arc<Lows>,
+    impacts: Arc<KnownImpacts>,
+}
+
+/// The least ordinals of ids.
+pub(super) struct Lows {
+    /// Of each block of documents.
+    pub(super) of: Vec<u64>,
+    /// Of each block and all behind it.
+    pub(super) rest: Vec<u64>,
 }
 
 /// How many documents there are to a block.
@@ -136,15 +145,30 @@ impl Segment {
             Some(same) => Arc::clone(&same.census),
             None => Arc::new(census(reader, &norms, previous.map(|previous| &*previous.census))?),
         };
-        let lows = match previous {
-            Some(previous) => Arc::clone(&previous.lows),
-            None => lows(ids.ords(), reader.max_doc()),
+        let (lows, impacts) = match previous {
+            Some(previous) => (Arc::clone(&previous.lows), Arc::clone(&previous.impacts)),
+            None => (Arc::new(Lows::new(ids.ords(), reader.max_doc())), Arc::new(KnownImpacts::new(reader.max_doc()))),
         };
-        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, census, lows })
+        Ok(Self { reader: reader.clone(), ids, versions, terms, norms, census, lows, impacts })
     }
 
-    pub(super) fn lows(&self) -> &[u64] {
+    pub(super) fn lows(&self) -> &Lows {
         &self.lows
+    }
+
+    /// What the documents of a term score by, block by block; `length` gives the byte of each. None if it is faster to go
+    /// without.
+    pub(super) fn impacts(
+        &self,
+        place: usize,
+        info: &TermInfo,
+        length: impl Fn(u32) -> u8,
+        stop: &Stop,
+    ) -> Result<Option<Arc<Impacts>>> {
+        match self.terms(place) {
+            Some(inverted) => self.impacts.of((place, inverted), info, length, stop),
+            None => Ok(Some(Arc::default())),
+        }
     }
 
     pub(super) fn terms(&self, place: usize) -> Option<&InvertedIndexReader> {
@@ -201,16 +225,23 @@ fn norms_of(reader: &SegmentReader, place: usize) -> tantivy::Result<FieldNormRe
     FieldNormReader::open(FileSlice::from(norms))
 }
 
-fn lows(ids: &Column<u64>, documents: u32) -> Arc<[u64]> {
-    let mut block = [None; BLOCK as usize];
-    let lows = (0..documents).step_by(BLOCK as usize).map(|start| {
-        let docs: Vec<_> = (start..documents.min(start.saturating_add(BLOCK))).collect();
-        let values = &mut block[..docs.len()];
-        values.fill(None);
-        ids.first_vals(&docs, values);
-        values.iter().flatten().copied().min().unwrap_or_default()
-    });
-    lows.collect()
+impl Lows {
+    fn new(ids: &Column<u64>, documents: u32) -> Self {
+        let mut block = [None; BLOCK as usize];
+        let lows = (0..documents).step_by(BLOCK as usize).map(|start| {
+            let docs: Vec<_> = (start..documents.min(start.saturating_add(BLOCK))).collect();
+            let values = &mut block[..docs.len()];
+            values.fill(None);
+            ids.first_vals(&docs, values);
+            values.iter().flatten().copied().min().unwrap_or_default()
+        });
+        let of: Vec<u64> = lows.collect();
+        let mut rest = of.clone();
+        for at in (1..rest.len()).rev() {
+            rest[at - 1] = rest[at - 1].min(rest[at]);
+        }
+        Self { of, rest }
+    }
 }
 
 fn census(reader: &SegmentReader, norms: &[Option<FieldNormReader>], previous: Option<&Census>) -> Result<Census> {

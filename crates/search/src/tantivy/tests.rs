@@ -8,6 +8,7 @@ mod held;
 mod measured;
 mod pointed;
 mod queued;
+mod totals;
 mod worn;
 
 use std::io::Read;

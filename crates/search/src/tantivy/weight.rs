@@ -128,19 +128,32 @@ impl TermWeight {
         Ok(Self { place, text, infos, frequency: None, weight: boost, saturation: Arc::clone(saturation) })
     }
 
+    /// What it weighs, once it is ranked.
+    pub(super) const fn weight(&self) -> f32 {
+        self.weight
+    }
+
     /// How many there are to read, those of deleted documents too.
-    fn postings(&self) -> u64 {
+    pub(super) fn postings(&self) -> u64 {
         self.infos.iter().flatten().map(|info| u64::from(info.doc_freq)).sum()
     }
 
     fn idf(&self, snapshot: &Snapshot, stop: &Stop) -> Result<f32> {
-        let living = || {
-            let segments = snapshot.segments.iter().zip(&self.infos);
-            let found = segments.filter_map(|(segment, info)| Some((segment, info.as_ref()?)));
-            found.map(|(segment, info)| segment.frequency(self.place, info, stop)).sum::<Result<u64>>()
+        let frequency = match (self.frequency, self.living(snapshot, stop)?) {
+            (Some(frequency), _) | (None, Some(frequency)) => frequency,
+            (None, None) => 0,
         };
-        let frequency = self.frequency.map_or_else(living, Ok)?;
         Ok(snapshot.statistics(self.place).idf(frequency))
+    }
+
+    /// How many living documents have it; none if it need not be known to rank it.
+    pub(super) fn living(&self, snapshot: &Snapshot, stop: &Stop) -> Result<Option<u64>> {
+        if self.frequency.is_some() {
+            return Ok(None);
+        }
+        let segments = snapshot.segments.iter().zip(&self.infos);
+        let found = segments.filter_map(|(segment, info)| Some((segment, info.as_ref()?)));
+        found.map(|(segment, info)| segment.frequency(self.place, info, stop)).sum::<Result<u64>>().map(Some)
     }
 
     /// About how many postings have to be read for that.

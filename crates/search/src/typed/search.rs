@@ -11,7 +11,7 @@ use super::hits::DocumentHits;
 use crate::cursor::Cursor;
 use crate::{
     Bucket, Document, Facet, FacetValue, Highlight, Histogram, HitsOptions, Query, RangeCount, RangeFacet, SearchIndex,
-    SearchOptions, SearchRequest, SearchResponse, Sort, Stats,
+    SearchOptions, SearchRequest, SearchResponse, Sort, Stats, Total, TotalRelation,
 };
 
 /// A search that happens when it is awaited: made by [`Index::query`](crate::Index::query).
@@ -19,7 +19,7 @@ use crate::{
 #[cfg_attr(all(feature = "derive", feature = "tantivy"), doc = "```")]
 #[cfg_attr(not(all(feature = "derive", feature = "tantivy")), doc = "```ignore")]
 /// use std::time::Duration;
-/// use statehouse_search::{Document, Facet, Highlight, Index, Query, Sort};
+/// use statehouse_search::{Document, Facet, Highlight, Index, Query, Sort, Total, TotalRelation};
 /// # use statehouse_search::TantivyConfig;
 ///
 /// #[derive(Document)]
@@ -57,6 +57,8 @@ use crate::{
 /// assert_eq!(second.facet(Concept::chapter())[0].count, 2);
 /// let of_each_chapter = concepts.query(Query::all()).collapse(Concept::chapter()).await?;
 /// assert_eq!((of_each_chapter.total, of_each_chapter.hits.len()), (2, 1));
+/// let some = concepts.query(Query::all()).total(Total::AtLeast(1)).await?;
+/// assert_eq!((some.total, some.relation, some.hits.len()), (1, TotalRelation::AtLeast, 2));
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -96,6 +98,12 @@ impl<'i, D: Document> Search<'i, D> {
     /// At most so many hits, 10 unless told; 0 for the total alone.
     pub const fn top(mut self, size: u64) -> Self {
         self.request.size = size;
+        self
+    }
+
+    /// Counts what matches so far, in place of all of it: see [`Total`].
+    pub const fn total(mut self, total: Total) -> Self {
+        self.request.total = total;
         self
     }
 
@@ -185,7 +193,7 @@ impl<'i, D: Document> Search<'i, D> {
                 let_others_go_first().await;
             }
         }
-        Ok(Page { total: found.total, hits, skipped: found.skipped, counted: found })
+        Ok(Page { total: found.total, relation: found.relation, hits, skipped: found.skipped, counted: found })
     }
 }
 
@@ -217,8 +225,10 @@ impl<'i, D: Document> IntoFuture for Search<'i, D> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page<D> {
-    /// How many documents match in all: exact.
+    /// How many documents match in all, as far as they were to be [counted](Search::total).
     pub total: u64,
+    /// Whether that is all of them: always, unless less was asked for.
+    pub relation: TotalRelation,
     /// The hits in order.
     pub hits: Vec<Found<D>>,
     /// How many hits of this page were left out because something else than statehouse has written them into the index.

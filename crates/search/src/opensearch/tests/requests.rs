@@ -3,7 +3,7 @@
 use crate::{
     BoostMode, Curve, Decay, Facet, Field, FieldBoost, FieldValueFactor, Fuzziness, Highlight, MinimumMatch, Modifier,
     Operation, Operator, PrefixWords, Projection, Query, RangeFacet, Record, Schema, ScoreFunction, SearchRequest,
-    Sort, Value, analysis::Analyzer,
+    Sort, Total, Value, analysis::Analyzer,
 };
 
 const FIELDS: [&str; 12] =
@@ -249,7 +249,14 @@ impl Choices<'_> {
             let ranges = RangeFacet::field(self.field()).below(self.value()).between(self.value(), self.value());
             request = request.with_ranges(ranges);
         }
-        if options & 32 > 0 { request.with_projection(Projection::Id) } else { request }
+        if options & 32 > 0 {
+            request = request.with_projection(Projection::Id);
+        }
+        match self.below(4) {
+            1 => request.with_total(Total::AtLeast(u64::from(self.number()))),
+            2 => request.with_total(Total::AtLeast(Total::MAX + u64::from(self.number() % 2))),
+            _ => request,
+        }
     }
 }
 

@@ -11,9 +11,10 @@ use crate::tantivy::scoring::Scoring;
 use crate::work::Stop;
 
 /// The byte of length 1, which stands in where lengths do not count.
-const NO_LENGTH: usize = 1;
+const NO_LENGTH: u8 = 1;
 
 /// Turns a frequency into a score, given how long the document's text is.
+#[derive(Clone)]
 pub(crate) struct Lengths {
     norms: Option<FieldNormReader>,
     saturation: Arc<[f32; 256]>,
@@ -27,17 +28,30 @@ impl Lengths {
 
     #[inline]
     pub(super) fn score(&self, doc: DocId, frequency: f32) -> f32 {
-        let byte = self.norms.as_ref().map_or(NO_LENGTH, |norms| usize::from(norms.fieldnorm_id(doc)));
-        self.weight - self.weight / (1.0 + frequency * self.saturation[byte])
+        self.of(self.byte(doc), frequency)
+    }
+
+    /// The byte that stands for the length of a document.
+    #[inline]
+    pub(crate) fn byte(&self, doc: DocId) -> u8 {
+        self.norms.as_ref().map_or(NO_LENGTH, |norms| norms.fieldnorm_id(doc))
+    }
+
+    /// Each operation is monotonic, and so is its rounding: where the weight is not negative, a greater frequency and a lesser
+    /// byte never give less.
+    #[inline]
+    pub(super) fn of(&self, byte: u8, frequency: f32) -> f32 {
+        self.weight - self.weight / (1.0 + frequency * self.saturation[usize::from(byte)])
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Lucene's frequencies are single precision in this place")]
-const fn float(frequency: u32) -> f32 {
+pub(super) const fn float(frequency: u32) -> f32 {
     frequency as f32
 }
 
 /// The documents of one term, ranked by BM25. Reads postings in the blocks in which they are stored.
+#[derive(Clone)]
 pub(crate) struct Ranked {
     postings: BlockSegmentPostings,
     /// The place of the current document in its block.
@@ -49,6 +63,10 @@ pub(crate) struct Ranked {
 impl Ranked {
     pub(crate) const fn new(postings: BlockSegmentPostings, lengths: Lengths, stop: Stop) -> Self {
         Self { postings, at: 0, lengths, stop }
+    }
+
+    pub(crate) const fn lengths(&self) -> &Lengths {
+        &self.lengths
     }
 
     /// Goes to the next block, or to the end if nobody waits for it.

@@ -20,7 +20,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn add(&mut self, request: &SearchRequest, ours: &SearchResponse, theirs: &SearchResponse) {
-        let totals = ours.total == theirs.total && counted(ours) == counted(theirs) && same_stats(ours, theirs);
+        let total = |response: &SearchResponse| (response.total, response.relation);
+        let totals = total(ours) == total(theirs) && counted(ours) == counted(theirs) && same_stats(ours, theirs);
         let exact = ours.ids() == theirs.ids();
         let order = exact || same_up_to_ties(&ours.hits, &theirs.hits);
         let marks = same_marks(&ours.hits, &theirs.hits);
@@ -132,8 +133,9 @@ fn describe(request: &SearchRequest, ours: &SearchResponse, theirs: &SearchRespo
         let hits = response.hits.iter().skip(at.saturating_sub(1)).take(4);
         let hits: Vec<_> = hits.map(|hit| format!("{} {:?} {:?}", hit.id(), hit.score, hit.sort)).collect();
         format!(
-            "{} [{at}…] {} {:?}",
+            "{} {:?} [{at}…] {} {:?}",
             response.total,
+            response.relation,
             hits.join(", "),
             counted(response).join("; ") + &format!(" {:?}", response.stats)
         )

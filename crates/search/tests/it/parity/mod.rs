@@ -14,6 +14,7 @@ mod functions;
 mod reading;
 mod suggest;
 mod synonyms;
+mod totals;
 mod trees;
 
 use std::fmt::Write as _;
@@ -36,7 +37,7 @@ const SEED: u64 = 0x1cd1_0c9a_2025_0401;
 const LANES: usize = 6;
 
 fn kinds() -> impl Iterator<Item = &'static (&'static str, draw::Kind)> {
-    draw::KINDS.iter().chain(begun::KINDS).chain(functions::KINDS).chain(synonyms::KINDS)
+    draw::KINDS.iter().chain(begun::KINDS).chain(functions::KINDS).chain(synonyms::KINDS).chain(totals::KINDS)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
