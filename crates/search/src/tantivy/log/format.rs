@@ -1,5 +1,5 @@
-//! A file of the log: a header, and behind it frames, one behind the other. A frame is what one bulk changed. All numbers are
-//! little-endian.
+//! A file of the log: a header, and behind it frames, one behind the other. A frame is what one bulk changed.
+//! All numbers are little-endian.
 //!
 //! The header is written anew behind each sync, in one piece that lies within one sector of a disk:
 //!

@@ -1,82 +1,24 @@
 //! One sync for all who wait.
 //!
 //! Who wrote a frame waits without a thread. One thread of the runtime syncs, as long as there is something to be synced: what is written
-//! during one sync is of the next one. Those that a sync lets go tend to write again at once, so the next one waits for them a moment, by
-//! half of what the last one took at most: without that they would be in every other sync.
+//! during one sync is of the next one. Those that a sync lets go tend to write again at once, so the next one waits for them a moment, for
+//! as long as the last one took at most: without that they would be in every other sync.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use statehouse_core::{Error, Result};
+use statehouse_core::{Error, ErrorKind, Result};
 
 use super::super::error::{BACKEND, map_io};
+#[cfg(test)]
+use super::disk::Instead;
+use super::disk::write_at;
+use super::files::{Last, Log, State};
 use super::format::header;
-use super::{Log, State, in_doubt, write_at};
-use crate::counters::Syncs;
 
 /// How long a sync waits for more at most.
 const PATIENCE: Duration = Duration::from_millis(5);
-
-/// What those who wait are told.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Told {
-    /// How many frames are durable.
-    durable: u64,
-    /// Of how many the last sync that failed was, and why it did.
-    failed: Option<(u64, Error)>,
-}
-
-/// What syncs, and counts that.
-pub(super) struct Disk {
-    counted: Syncs,
-    #[cfg(test)]
-    instead: std::sync::Mutex<Option<Instead>>,
-}
-
-/// What a test does in place of a sync.
-#[cfg(test)]
-pub(in super::super) type Instead = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self {
-            counted: Syncs::new(BACKEND),
-            #[cfg(test)]
-            instead: std::sync::Mutex::default(),
-        }
-    }
-}
-
-impl Disk {
-    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
-        self.counted.count();
-        #[cfg(test)]
-        if let Some(instead) = self.instead() {
-            return instead();
-        }
-        file.sync_data()
-    }
-
-    /// What was renamed is where it is.
-    pub(super) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.counted.count();
-        #[cfg(test)]
-        if let Some(instead) = self.instead() {
-            return instead();
-        }
-        // Elsewhere a folder is no file.
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-    }
-
-    #[cfg(test)]
-    fn instead(&self) -> Option<Instead> {
-        self.instead.lock().unwrap().clone()
-    }
-}
 
 /// Frames that were written, and are perhaps not durable yet.
 #[derive(Debug)]
@@ -126,14 +68,6 @@ impl Drop for Turn {
     }
 }
 
-/// What is known of the last sync.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Last {
-    /// How many wrote then: those that it let go, and those that it came too early for.
-    wrote: u64,
-    took: Duration,
-}
-
 impl Log {
     /// What was written up to now, if something of it is not durable.
     pub(in super::super) fn unsynced(self: &Arc<Self>) -> Option<Unsynced> {
@@ -146,7 +80,7 @@ impl Log {
         let state = self.state();
         let Last { wrote, took } = state.last;
         let few = |state: &mut State| (1..wrote).contains(&(state.frames - state.durable));
-        let gathered = self.more.wait_timeout_while(state, PATIENCE.min(took / 2), few);
+        let gathered = self.more.wait_timeout_while(state, PATIENCE.min(took), few);
         let (state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         let (end, frames) = (state.end, state.frames);
         let Some(file) = state.file.clone().filter(|_| state.durable < frames) else { return false };
@@ -178,18 +112,17 @@ impl Log {
         }
     }
 
-    pub(super) fn tell_durable(&self, state: &mut State, frames: u64) {
-        if state.durable < frames {
-            state.durable = frames;
-            self.told.send_modify(|told| told.durable = frames);
-        }
-    }
-
     /// Has something else done in place of each sync.
     #[cfg(test)]
     pub(in super::super) fn sync_instead(&self, instead: Instead) {
         *self.disk.instead.lock().unwrap() = Some(instead);
     }
+}
+
+/// What is to be said of a write whose sync failed.
+fn in_doubt(cause: Error) -> Error {
+    let message = "it is written and perhaps not durable; it is committed on its own";
+    Error::new(ErrorKind::OutcomeUnknown, message).with_backend(BACKEND).with_source(cause)
 }
 
 #[cfg(test)]
