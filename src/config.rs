@@ -98,7 +98,7 @@ pub(crate) const READ_ONLY: &str = "STATEHOUSE_READ_ONLY";
 /// | `memory:`, `tantivy:///dir` | | |
 /// | `threads` | `1` | that write |
 /// | `memory` | `64MiB` | for what is not committed yet |
-/// | `commit_interval` | `1s` | until a queued write is committed |
+/// | `commit_interval` | `1s` | until a queued or logged write is committed |
 /// | `delete_retention` | `1h` | for which the version of a delete is remembered |
 /// | `opensearch+https://user:password@host:port/prefix` | | |
 /// | `timeout` | `10s` | for one try of a request |

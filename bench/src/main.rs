@@ -20,6 +20,7 @@ mod memory;
 mod polls;
 mod search;
 mod search_columns;
+mod search_logged;
 mod search_texts;
 mod session;
 

@@ -31,6 +31,7 @@ pub(crate) async fn run(harness: &mut Harness) -> Outcome {
     crate::polls::run(harness).await?;
     index(harness, &rows).await?;
     delete(harness, &rows).await?;
+    crate::search_logged::run(harness, &rows).await?;
     bulk(harness, &rows).await
 }
 

@@ -14,7 +14,7 @@ use crate::workspace::{BENCH, root, target};
 use crate::{Result, install};
 
 /// Each target, and the files with what it parses.
-const PARSERS: [(&str, &[&str]); 38] = [
+const PARSERS: [(&str, &[&str]); 39] = [
     (
         "blob_listing",
         &["crates/filestore/src/object/azure/blob_name.rs", "crates/filestore/src/object/azure/listed.rs"],
@@ -64,6 +64,7 @@ const PARSERS: [(&str, &[&str]); 38] = [
     ("simple_query_strings", &["crates/search/src/query/simple/parse.rs", "crates/search/src/query/simple/read.rs"]),
     ("stage_record", &["crates/filestore/src/object/record.rs"]),
     ("tantivy_deletes", &["crates/search/src/tantivy/traces/format.rs"]),
+    ("tantivy_log", &["crates/search/src/tantivy/log/format.rs"]),
     ("tantivy_document", &["crates/search/src/tantivy/mapping/format.rs"]),
     ("tantivy_pointer", &["crates/search/src/tantivy/generations.rs"]),
     ("trailer", &["crates/filestore/src/local/format.rs"]),

@@ -86,7 +86,13 @@ use crate::{
 /// a bulk whose answer was lost, or that was perhaps not made durable; sending it again with the same versions is safe.
 ///
 /// # Durability
-/// As [`Durability`](crate::Durability) says, per bulk.
+/// As [`Durability`](crate::Durability) says, per bulk:
+///
+/// - A write is answered as the others are, and `get` sees it, whatever it promises.
+/// - What is acknowledged as [`Logged`](crate::Durability::Logged) or [`Committed`](crate::Durability::Committed) is there behind
+///   a crash: documents with all of their fields, and deletes with their versions. So is what such a write came too late for.
+/// - What cannot be made so is an error: it did not happen, or it is `OutcomeUnknown`.
+/// - A backend that acknowledges nothing before it is durable does the same for all of them; one in memory has nothing to survive in.
 #[async_trait]
 pub trait SearchIndex: Debug + Send + Sync + 'static {
     /// What the index holds.

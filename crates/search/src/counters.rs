@@ -5,6 +5,8 @@ use statehouse_core::Counter;
 use crate::Outcome;
 
 const WRITES: &str = "statehouse.search.writes";
+#[cfg(feature = "tantivy")]
+const SYNCS: &str = "statehouse.search.syncs";
 #[cfg(feature = "opensearch")]
 const RETRIES: &str = "statehouse.search.retries";
 #[cfg(feature = "opensearch")]
@@ -46,6 +48,22 @@ impl Writes {
             };
             counter.add(1);
         }
+    }
+}
+
+/// How often the log of an index was synced.
+#[cfg(feature = "tantivy")]
+#[derive(Clone, Debug)]
+pub(crate) struct Syncs(Counter);
+
+#[cfg(feature = "tantivy")]
+impl Syncs {
+    pub(crate) fn new(backend: &'static str) -> Self {
+        Self(Counter::new(SYNCS, &[("backend", backend)]))
+    }
+
+    pub(crate) fn count(&self) {
+        self.0.add(1);
     }
 }
 

@@ -115,7 +115,8 @@
 //! # Consistency and durability
 //! See [`SearchIndex`] for the contract. By default a write returns when it survives a crash, and is found by searches soon after;
 //! [`get`](SearchIndexExt::get) sees it at once. In a folder a [`Queued`](Durability::Queued) write waits for the next commit, a
-//! second at most unless set. OpenSearch acknowledges no write before its log is synced, and an index that is set up otherwise is
+//! second at most unless set; a [`Logged`](Durability::Logged) one returns when it stands in a log that is synced, as durable and, where many
+//! wait at a time, far cheaper than a commit each. OpenSearch acknowledges no write before its log is synced, and an index that is set up otherwise is
 //! refused.
 //!
 //! # Logs and metrics
@@ -128,6 +129,7 @@
 //! | counter | by | counts |
 //! | --- | --- | --- |
 //! | `statehouse.search.writes` | `backend`, `outcome`: `created`, `updated`, `deleted`, `not_found`, `stale` or `failed` | operations of bulks that were answered |
+//! | `statehouse.search.syncs` | `backend` | times that the log of an embedded index was synced, for all `Logged` writes that waited |
 //! | `statehouse.search.retries` | `reason`: `not_sent`, `unanswered`, the answer's status, or `refused_items` | requests to OpenSearch that were sent again |
 //! | `statehouse.search.io` | `server.address`, `network.io.direction`: `receive` or `transmit` | bytes of bodies to and from OpenSearch |
 //!

@@ -44,11 +44,12 @@ statehouse_core::deadline_options! {
 /// use statehouse_search::{BulkOptions, Durability, Reach, Refresh};
 ///
 /// let quick = BulkOptions::default().with_durability(Durability::Queued);
+/// let many = BulkOptions::default().with_durability(Durability::Logged); // of many that wait at a time
 /// let shown = BulkOptions::default().with_refresh(Refresh::Wait).with_deadline(Duration::from_secs(5));
 /// let lock = Fence::new(Key::new("lock/loading")?, Version::new(7));
 /// let guarded = BulkOptions::default().with_fence(&lock); // refused once somebody else has the lock
 /// let filling = BulkOptions::default().with_reach(Reach::Own); // a generation that is filled from elsewhere
-/// # let _ = (quick, shown, guarded, filling);
+/// # let _ = (quick, many, shown, guarded, filling);
 /// # Ok::<(), statehouse_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +101,11 @@ pub enum Durability {
     /// next commit, which comes on its own soon after. A commit that fails loses nothing: it is tried again, and health
     /// is degraded until one succeeds.
     Queued,
+    /// The write survives a crash of the process and of the machine that acknowledged it, and so does what it came too late for.
+    /// It stands in a log that is synced; those who wait at the same time share one sync. It says nothing of what was queued
+    /// before it. Where a write is committed anyway, for searches are to see it too or the server knows nothing less, it is
+    /// `Committed`; in memory it is `Queued`, for nothing there survives.
+    Logged,
     /// The write survives a crash of the process and of the machine that acknowledged it.
     #[default]
     Committed,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kit::{SearchBackend, delete, found, id, ids, kinds, put, record, write};
 use crate::parity::{self, Kind, Numbers};
-use crate::{Operation, Query, Record, SearchIndex, SearchIndexExt, SearchRequest};
+use crate::{BulkOptions, Durability, Operation, Query, Record, SearchIndex, SearchIndexExt, SearchRequest};
 
 /// What an index went through, and what it should hold in the end.
 #[derive(Debug)]
@@ -166,4 +166,29 @@ pub(super) async fn versions_of_deletes_survive_a_restart(backend: &mut impl Sea
     }
     let newer = write(&*backend.service().await, vec![version("a", 6), version("b", 6), version("c", 2)]).await;
     assert_eq!(kinds(&newer), ["created", "created", "created"]);
+}
+
+/// Whether it was committed since, and with what else was done to it.
+pub(super) async fn what_was_logged_survives_a_restart(backend: &mut impl SearchBackend) {
+    let logged = || BulkOptions::default().with_durability(Durability::Logged);
+    let version = |name: &str, version| {
+        Operation::Upsert(record(name).with_version(version).with("code", "A00").with("hidden", "searched only"))
+    };
+    let first = vec![version("a", 3), version("b", 3), version("c", 3)];
+    let index = backend.service().await;
+    index.bulk_with(first, logged()).await.expect("the bulk succeeds").check().expect("written");
+    index.refresh().await.expect("refresh succeeds");
+    let later = vec![version("a", 4), delete("b", Some(5)), delete("never", Some(5)), version("d", 1)];
+    index.bulk_with(later, logged()).await.expect("the bulk succeeds").check().expect("written");
+    drop(index);
+    for _ in 0..2 {
+        backend.reopen().await;
+        let index = &*backend.service().await;
+        let late = vec![version("a", 4), version("b", 4), version("never", 5), version("c", 2)];
+        assert_eq!(kinds(&write(index, late).await), ["stale", "stale", "stale", "stale"]);
+        assert_eq!(ids(index, Query::all()).await, ["a", "c", "d"]);
+        assert_eq!(ids(index, Query::matches("hidden", "searched")).await.len(), 3);
+        let stored = index.get(&id("a")).await.expect("get succeeds").expect("the document is there");
+        assert_eq!((stored.version(), stored.value("code")), (Some(4), record("a").with("code", "A00").value("code")));
+    }
 }

@@ -103,6 +103,7 @@ macro_rules! search_conformance {
             a_search_sees_a_write_that_waited_for_it [];
             a_search_sees_what_a_stale_write_that_waited_found [];
             refresh_makes_queued_writes_visible [];
+            a_logged_write_is_seen_and_answered_as_any_other [];
             an_upsert_replaces_the_whole_document [];
             outcomes_say_created_updated_deleted_and_not_found [];
             an_older_version_never_replaces_a_newer_one [];
@@ -253,6 +254,7 @@ macro_rules! search_conformance {
             added_fields_survive_a_restart [$crate::capability::DURABLE];
             what_was_acknowledged_survives_a_restart [$crate::capability::DURABLE];
             versions_of_deletes_survive_a_restart [$crate::capability::DURABLE];
+            what_was_logged_survives_a_restart [$crate::capability::DURABLE];
         }
     };
 }

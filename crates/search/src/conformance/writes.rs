@@ -120,6 +120,37 @@ pub(super) async fn refresh_makes_queued_writes_visible(backend: &impl SearchBac
     assert_eq!(ids(index, Query::all()).await, ["a"]);
 }
 
+/// One after another, behind and before those of another durability, and many at a time.
+pub(super) async fn a_logged_write_is_seen_and_answered_as_any_other(backend: &impl SearchBackend) {
+    let index = &*backend.service().await;
+    let logged = || BulkOptions::default().with_durability(Durability::Logged);
+    let queued = || BulkOptions::default().with_durability(Durability::Queued);
+    let version = |name: &str, version| Operation::Upsert(record(name).with_version(version).with("tag", "x"));
+    let steps = [
+        (logged(), vec![version("a", 5), delete("a", Some(6)), version("b", 1)], ["created", "deleted", "created"]),
+        (queued(), vec![version("a", 6), version("b", 2), version("c", 9)], ["stale", "updated", "created"]),
+        (logged(), vec![version("b", 2), version("c", 8), delete("d", Some(3))], ["stale", "stale", "not found"]),
+        (queued(), vec![version("d", 3), delete("c", Some(10)), version("e", 1)], ["stale", "deleted", "created"]),
+        (logged(), vec![version("c", 10), version("a", 7), delete("e", None)], ["stale", "created", "deleted"]),
+        (
+            logged().with_refresh(Refresh::Wait),
+            vec![version("f", 1), version("f", 2), version("e", 1)],
+            ["created", "updated", "stale"],
+        ),
+    ];
+    for (options, operations, expected) in steps {
+        let report = index.bulk_with(operations, options).await.expect("the bulk succeeds");
+        assert_eq!(kinds(&report), expected);
+    }
+    let there = async |name: &str| index.get(&id(name)).await.expect("get succeeds").and_then(|found| found.version());
+    let versions = [there("a").await, there("b").await, there("c").await, there("e").await, there("f").await];
+    assert_eq!(versions, [Some(7), Some(2), None, None, Some(2)]);
+    assert_eq!(ids(index, Query::term("tag", "x")).await, ["a", "b", "f"]);
+    let wrong = Operation::Upsert(record("g").with("rank", "no number"));
+    let report = index.bulk_with(vec![version("h", 1), wrong], logged()).await.expect("the bulk succeeds");
+    assert_eq!(kinds(&report), ["created", "failed"]);
+}
+
 /// Fields are not merged.
 pub(super) async fn an_upsert_replaces_the_whole_document(backend: &impl SearchBackend) {
     let index = &*backend.service().await;

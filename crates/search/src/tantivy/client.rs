@@ -2,6 +2,7 @@
 
 mod commit;
 mod doubt;
+mod logged;
 mod read;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use super::error::{BACKEND, map_error};
 use super::folder::{self, Opened, Storage};
 use super::gate::Gate;
 use super::generations::Generations;
+use super::log::{Held, Log};
 use super::mapping::Mapping;
 use super::pending::{Change, Pending, Undo};
 use super::reclaim::Reclaiming;
@@ -43,6 +45,8 @@ pub(super) struct Client {
     pending: Pending,
     failure: Mutex<Option<Error>>,
     largest: AtomicU64,
+    /// Where there is a folder.
+    log: Option<Arc<Log>>,
     /// Kept for as long as there is a writer. It stands last: what stands last is dropped last.
     _lock: Option<Lock>,
 }
@@ -88,6 +92,9 @@ struct Payload {
     largest_document: u64,
     /// Where the versions of deletes are.
     deletes: Option<Saved>,
+    /// What it holds of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<Held>,
 }
 
 /// What the index knows of an id before a write.
@@ -108,13 +115,16 @@ impl Client {
         let payload = index.load_metas().map_err(map_error)?.payload;
         let payload = payload.map(|text| serde_json::from_str::<Payload>(&text)).transpose().map_err(unreadable)?;
         let largest = payload.as_ref().map_or(0, |payload| payload.largest_document);
-        let deleted = match storage.folder() {
+        let (saved, held) = payload.map_or((None, None), |payload| (payload.deletes, payload.log));
+        let (deleted, log) = match storage.folder() {
             Some(generation) => {
-                Traces::load(generation, payload.and_then(|payload| payload.deletes), config.clock.now())?
+                let deleted = Traces::load(generation, saved, config.clock.now())?;
+                (deleted, Some(Log::load(generation, held)?))
             }
-            None => Traces::default(),
+            None => (Traces::default(), None),
         };
-        Ok(Self {
+        let (log, left) = log.unzip();
+        let client = Self {
             mapping,
             config,
             storage,
@@ -132,7 +142,10 @@ impl Client {
             _lock: lock,
             failure: Mutex::default(),
             largest: AtomicU64::new(largest),
-        })
+            log: log.map(Arc::new),
+        };
+        client.redo(left.unwrap_or_default())?;
+        Ok(client)
     }
 
     /// No document is longer than this, in bytes: neither its stored form nor all that was indexed of it.
@@ -188,9 +201,11 @@ impl Client {
         let now = self.config.clock.now();
         writer.deleted.forget_before(now, self.config.delete_retention);
         let snapshot = self.snapshot();
+        let logged = self.log.is_some() && durability == Durability::Logged && refresh == Refresh::None;
         let waited = durability == Durability::Committed || refresh != Refresh::None;
-        let mut undo = waited.then(Undo::default);
-        let outcomes = operations
+        let ids = if logged { operations.iter().map(|operation| operation.id().clone()).collect() } else { Vec::new() };
+        let mut undo = (waited || logged).then(Undo::default);
+        let outcomes: Vec<_> = operations
             .into_iter()
             .map(|operation| {
                 let checked = schema.check_operation(&operation);
@@ -199,9 +214,13 @@ impl Client {
                 applied.unwrap_or_else(Outcome::Failed)
             })
             .collect();
-        if let Some(undo) = undo
-            && let Err(NotShown { cause, perhaps }) = self.try_commit(&mut writer)
-        {
+        let Some(undo) = undo else { return Ok(outcomes) };
+        let kept = if logged {
+            self.keep(&mut writer, &snapshot, ids.iter().zip(&outcomes))
+        } else {
+            self.try_commit(&mut writer)
+        };
+        if let Err(NotShown { cause, perhaps }) = kept {
             if perhaps {
                 // They wait for the next commit: whatever the folder holds then, it comes to what they say.
                 return Err(in_doubt(cause));
@@ -322,9 +341,10 @@ impl Client {
         self.failure().unwrap_or_else(failed)
     }
 
-    /// Why the last commit failed, if it did.
+    /// Why the last commit failed, if it did, or the last sync of the log.
     pub(super) fn failure(&self) -> Option<Error> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failure.or_else(|| self.log.as_ref()?.failure())
     }
 
     fn show(&self) -> Result<()> {

@@ -116,7 +116,7 @@ impl TantivyConfig {
         self
     }
 
-    /// How long a queued write waits at most for its commit: 1 second unless set.
+    /// How long a queued or logged write waits at most for its commit: 1 second unless set.
     #[must_use]
     pub const fn with_commit_interval(mut self, interval: Duration) -> Self {
         self.commit_interval = interval;

@@ -243,6 +243,7 @@ fn is_of_generation(name: &str) -> bool {
     ["schema.json", "meta.json", "generation.json"].contains(&name)
         || name.starts_with('.')
         || name.starts_with("deletes-")
+        || name.starts_with("log-")
 }
 
 fn make(folder: &Path) -> Result<()> {

@@ -153,6 +153,15 @@ impl Mapping {
         Ok((document, length))
     }
 
+    /// A record in the form in which it is stored, with what is not stored, too.
+    pub(super) fn whole(&self, record: &Record) -> Result<Vec<u8>> {
+        let values = record.iter().map(|(name, value)| {
+            let place = *self.places.get(name).ok_or_else(|| Error::invalid_input("the schema has no such field"))?;
+            Ok(StoredValue { place: u16::try_from(place).unwrap_or(u16::MAX), value: Cow::Borrowed(value) })
+        });
+        encode(&Source { id: record.id().as_str(), values: values.collect::<Result<_>>()? })
+    }
+
     fn index<'a>(
         &self,
         document: &mut Document,

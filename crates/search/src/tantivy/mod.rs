@@ -24,6 +24,7 @@ mod held;
 mod impacts;
 mod inplace;
 mod listing;
+mod log;
 mod mapping;
 mod measured;
 mod node;
@@ -72,7 +73,7 @@ use self::shelf::{Filler, Generation, Shelf};
 use self::sought::find;
 use crate::counters::Writes;
 use crate::limits::Size;
-use crate::work::{Stop, within};
+use crate::work::{Stop, away, within};
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, Durability, EnsureOptions, GenerationOptions,
     GenerationsOptions, GetOptions, Hits, HitsOptions, MergeOptions, Operation, Query, Record, Refresh, RefreshOptions,
@@ -87,7 +88,7 @@ use crate::{
 /// or when their future is dropped. So do all writes, and what goes through a whole generation, with five minutes unless the call
 /// says otherwise; only opening, a merge, an activation and closing have no limit then. A write that has begun is finished in any case, and one
 /// that still waits for others is not begun any more, so that it is never applied behind a later one. No poll holds an async thread for
-/// longer than a millisecond of its time. A `Queued` write is committed within the configured interval, also if nobody waits for it
+/// longer than a millisecond of its time. Who waits for a `Logged` write to be synced occupies no thread. A `Queued` or `Logged` write is committed within the configured interval, also if nobody waits for it
 /// any more; where the runtime that it was made on has ended before, with the next write, refresh or close. While all hits are read
 /// the folder keeps the files of the state that is read, for as long as `keep_alive` says.
 ///
@@ -104,6 +105,7 @@ use crate::{
 ///     schema.json              the schema; written last, so where it is the generation is whole
 ///     generation.json          of one that was begun beside another: whether it is being filled, and which fields were renamed
 ///     deletes-000001           versions of deletes, record by record
+///     log-000001               what is acknowledged as `Logged` and not committed yet; gone once the index is closed
 ///     meta.json                tantivy's list of segments, with what a commit says besides
 ///     .managed.json            tantivy's list of files
 ///     32 digits and an ending  its segments
@@ -170,6 +172,14 @@ fn patient(deadline: Option<Duration>) -> Option<Duration> {
     deadline.or(Some(PATIENCE))
 }
 
+/// What it means that a change was not done in time.
+fn late(operation: statehouse_core::Operation, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Timeout => operation.name_in(Error::new(ErrorKind::OutcomeUnknown, "it went on past its deadline")),
+        _ => error,
+    }
+}
+
 impl TantivyConfig {
     /// Opens the index, or makes it in a folder that is missing or empty. The folder's files are compared with their
     /// checksums, which takes as long as reading them once; what a process that was killed left half-written is removed.
@@ -220,8 +230,13 @@ impl TantivyIndex {
         let (shelf, schema) = opened.map_err(|error| error.within(&place))?;
         let schema = schema.map_err(|error| OPERATION.open.name_in(error))?;
         let home = Home { epoch: 0, found: Err(client::closed()) };
+        let shelf = Arc::new(shelf);
+        if shelf.is_behind() {
+            // What a process that has ended had logged.
+            queued.schedule(&shelf);
+        }
         Ok(Self {
-            shelf: Arc::new(shelf),
+            shelf,
             schema,
             own: None,
             home: Arc::new(RwLock::new(home)),
@@ -286,12 +301,7 @@ impl TantivyIndex {
         timeout: Option<Duration>,
         work: impl FnOnce(&Arc<Shelf>, &Stop) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.on_all(operation, timeout, work).await.map_err(|error| match error.kind() {
-            ErrorKind::Timeout => {
-                operation.name_in(Error::new(ErrorKind::OutcomeUnknown, "it went on past its deadline"))
-            }
-            _ => error,
-        })
+        self.on_all(operation, timeout, work).await.map_err(|error| late(operation, error))
     }
 
     /// Has health tell of damage that was found.
@@ -331,20 +341,27 @@ impl SearchIndex for TantivyIndex {
     }
 
     async fn bulk_with(&self, operations: Vec<Operation>, options: BulkOptions) -> Result<BulkReport> {
-        let queued = options.durability == Durability::Queued && options.refresh == Refresh::None;
-        let deadline = options.deadline;
-        let (home, schema) =
-            (self.home().map_err(|error| OPERATION.bulk.name_in(error))?.number, Arc::clone(&self.schema));
-        let commits = self.queued.clone();
-        let write = move |shelf: &Arc<Shelf>, stop: &Stop| {
+        let (home, schema, deadline) = (self.home(), Arc::clone(&self.schema), options.deadline);
+        let home = home.map_err(|error| OPERATION.bulk.name_in(error))?.number;
+        let (shelf, commits) = (Arc::clone(&self.shelf), self.queued.clone());
+        let write = move |stop: &Stop| {
+            let waits = options.durability != Durability::Committed && options.refresh == Refresh::None;
             let done = shelf.bulk(home, &schema, operations, (&options, stop));
             // What is in doubt waits for a commit, too.
-            if queued || done.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutcomeUnknown) {
-                commits.schedule(shelf);
+            if waits || done.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutcomeUnknown) {
+                commits.schedule(&shelf);
             }
             done
         };
-        let outcomes = self.changed(OPERATION.bulk, patient(deadline), write).await?;
+        let written = async {
+            let (outcomes, unsynced) = away(None, write).await?;
+            for log in unsynced {
+                log.wait().await?;
+            }
+            Ok(outcomes)
+        };
+        let written = OPERATION.bulk.during(within(patient(deadline), written)).await;
+        let outcomes = self.noted(written).map_err(|error| late(OPERATION.bulk, error))?;
         self.writes.count(&outcomes);
         Ok(BulkReport::new(outcomes))
     }

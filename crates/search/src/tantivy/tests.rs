@@ -5,6 +5,7 @@ mod committed;
 mod counted;
 mod halves;
 mod held;
+mod logged;
 mod measured;
 mod pointed;
 mod queued;

@@ -38,10 +38,12 @@ use crate::{BulkOptions, BulkReport, DocumentId, Durability, Operation, Refresh,
 /// patients.upsert(ada.clone()).wait_until_visible().deadline(Duration::from_secs(5)).await?;
 /// // An event that comes twice, or late
 /// patients.upsert(ada.clone()).allow_stale().await?;
-/// let report = patients.upsert_all([ada]).report().await?;
+/// let report = patients.upsert_all([ada.clone()]).report().await?;
 /// assert!(matches!(report.outcomes[0], Outcome::Stale), "{report:?}");
 /// // What can be read again from the database if the power fails now
 /// patients.delete_at("7", 4).queued().await?;
+/// // One of many requests that write at a time
+/// patients.upsert(Patient { row_version: 5, ..ada }).logged().await?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -67,6 +69,14 @@ impl<'i> Write<'i> {
     /// Answers before it is durable: a crash within the next moments may lose it. For what can be indexed again.
     pub const fn queued(mut self) -> Self {
         self.options.durability = Durability::Queued;
+        self
+    }
+
+    /// Answers when it stands in the log of the index, which is synced: as durable as by default, and where many wait at a
+    /// time far cheaper, for a commit each takes turns and one sync of the log is for all of them. See
+    /// [`Logged`](Durability::Logged).
+    pub const fn logged(mut self) -> Self {
+        self.options.durability = Durability::Logged;
         self
     }
 

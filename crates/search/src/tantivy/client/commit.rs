@@ -42,9 +42,12 @@ impl Client {
 
     pub(super) fn try_commit(&self, writer: &mut Writer) -> Result<(), NotShown> {
         if !writer.uncommitted && !writer.deleted.is_changed() {
+            // What was logged since is what others came too late for, and is committed.
+            self.let_go();
             return Ok(());
         }
         self.commit_all(writer).inspect_err(|failed| self.note(&failed.cause))?;
+        self.let_go();
         // Until it is shown, gets and versions take it from what is pending, and the next commit tries it again.
         writer.uncommitted = true;
         self.show().inspect_err(|error| self.note(error)).map_err(NotShown::perhaps)?;
@@ -77,7 +80,8 @@ impl Client {
     }
 
     fn write_list(&self, writer: &mut Writer, deletes: Option<Saved>) -> Result<(), NotShown> {
-        let payload = Payload { largest_document: self.largest_document(), deletes };
+        let log = self.log.as_ref().and_then(|log| log.held());
+        let payload = Payload { largest_document: self.largest_document(), deletes, log };
         let payload = serde_json::to_string(&payload).map_err(|error| NotShown::surely(failed().with_source(error)))?;
         let inner = writer.inner.as_mut().ok_or_else(|| NotShown::surely(failed()))?;
         let mut prepared = inner.prepare_commit().map_err(|error| NotShown::surely(map_error(error)))?;

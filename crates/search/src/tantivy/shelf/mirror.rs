@@ -7,24 +7,39 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::super::client::Rule;
 use super::super::error::BACKEND;
 use super::super::gate::Gate;
+use super::super::log::Unsynced;
 use super::both::Both;
 use super::copied::{as_it_is, check_stored};
-use super::{Generation, Shelf};
+use super::{Generation, Set, Shelf};
 use crate::work::Stop;
 use crate::{BulkOptions, DocumentId, Durability, GenerationState, Operation, Outcome, Reach, Schema};
 
 impl Shelf {
-    /// Writes to the generation of a handle, and to the other if there is one.
+    /// Writes to the generation of a handle, and to the other if there is one. Gives what is to be waited for, too.
     pub(in super::super) fn bulk(
         &self,
+        home: u32,
+        schema: &Schema,
+        operations: Vec<Operation>,
+        options: (&BulkOptions, &Stop),
+    ) -> Result<(Vec<Outcome>, Vec<Unsynced>)> {
+        let _shared = self.order.read().unwrap_or_else(PoisonError::into_inner);
+        let set = self.set();
+        let outcomes = self.bulk_of(&set, home, schema, operations, options)?;
+        let is_logged = options.0.durability == Durability::Logged;
+        let logs = set.all().filter(|_| is_logged).filter_map(|generation| generation.client.unsynced());
+        Ok((outcomes, logs.collect()))
+    }
+
+    fn bulk_of(
+        &self,
+        set: &Set,
         home: u32,
         schema: &Schema,
         operations: Vec<Operation>,
         (options, stop): (&BulkOptions, &Stop),
     ) -> Result<Vec<Outcome>> {
         let gate = Gate::new(&self.marks, options.fence.as_ref(), stop);
-        let _shared = self.order.read().unwrap_or_else(PoisonError::into_inner);
-        let set = self.set();
         let home = set.number(home).ok_or_else(gone)?;
         if options.reach == Reach::Own && set.state(home) != GenerationState::Filling {
             return Err(not_filled(home.number));
@@ -40,7 +55,7 @@ impl Shelf {
         // One that does not hold all yet cannot say what is late, nor which version comes next.
         let decides = if set.is_whole(home) { home } else { &set.live };
         let follows = if set.is_whole(home) { other } else { home };
-        Both { set: &set, home, schema, decides, follows }.bulk(operations, options)
+        Both { set, home, schema, decides, follows }.bulk(operations, options)
     }
 
     /// Makes the generation beside the live one hold of these ids what that holds. Says how many it did not.

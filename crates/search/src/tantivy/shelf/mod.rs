@@ -203,6 +203,11 @@ impl Shelf {
         self.set().all().try_for_each(|generation| generation.client.commit_queued())
     }
 
+    /// Whether something waits for a commit.
+    pub(super) fn is_behind(&self) -> bool {
+        self.set().all().any(|generation| generation.client.is_behind())
+    }
+
     pub(super) fn failure(&self) -> Option<Error> {
         self.set().all().find_map(|generation| generation.client.failure())
     }

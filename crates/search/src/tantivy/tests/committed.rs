@@ -27,14 +27,14 @@ struct Watched {
 }
 
 #[derive(Debug, Default)]
-struct Disk {
+pub(super) struct Disk {
     done: Mutex<Vec<String>>,
     /// The list of segments cannot be read.
     unreadable: AtomicBool,
     /// It fails before the list is in its place.
-    before: AtomicBool,
+    pub(super) before: AtomicBool,
     /// It fails behind that.
-    behind: AtomicBool,
+    pub(super) behind: AtomicBool,
 }
 
 impl Disk {
@@ -102,10 +102,15 @@ impl Directory for Watched {
 }
 
 fn open(inner: &RamDirectory, disk: &Arc<Disk>) -> Client {
+    open_in(inner, disk, Storage::Memory(RamDirectory::create()))
+}
+
+/// What is not tantivy's own is in the storage.
+pub(super) fn open_in(inner: &RamDirectory, disk: &Arc<Disk>, storage: Storage) -> Client {
     let mapping = Mapping::new(Arc::new(schema()), Vec::new());
     let directory = SealedDirectory::new(Watched { inner: inner.clone(), disk: Arc::clone(disk) });
     let index = Index::open_or_create(directory, mapping.inner.clone()).unwrap();
-    let opened = Opened { index, mapping, storage: Storage::Memory(RamDirectory::create()) };
+    let opened = Opened { index, mapping, storage };
     Client::open(&TantivyConfig::memory(), opened, None).unwrap()
 }
 
@@ -124,7 +129,7 @@ fn delete(id: &str, version: u64) -> Operation {
 }
 
 /// What is known of an id: the version of its document, or of its delete.
-fn known(client: &Client, id: &str) -> (Option<u64>, Option<u64>) {
+pub(super) fn known(client: &Client, id: &str) -> (Option<u64>, Option<u64>) {
     client.versions(&DocumentId::new(id).unwrap()).unwrap()
 }
 

@@ -158,3 +158,75 @@ async fn the_process_that_indexes_much_on_the_small_disk() {
 fn a_disk_that_is_full_while_documents_are_indexed_is_told_as_such() {
     SmallDisk::run(8, "embedded::full_disk::the_process_that_indexes_much_on_the_small_disk");
 }
+
+/// Not a test of its own: runs where a small file system is mounted, which the other test sees to.
+#[test]
+fn the_process_that_logs_on_the_small_disk() {
+    let Some(disk) = SmallDisk::here() else { return };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = disk.path().join("index");
+    let config = || TantivyConfig::folder(&folder).with_commit_interval(Duration::from_secs(3_600));
+    let logged = || BulkOptions::default().with_durability(Durability::Logged);
+    // It ends as by a crash: what was queued goes with its runtime.
+    let first = runtime();
+    let taken = first.block_on(async {
+        let index = config().open(schema()).await.unwrap();
+        index.bulk(vec![upsert("gone", "fever")]).await.unwrap().check().unwrap();
+        index.bulk_with(vec![upsert("old", "cholera")], logged()).await.unwrap().check().unwrap();
+        disk.fill("filler");
+        let delete = Operation::Delete { id: DocumentId::new("gone").unwrap(), version: Some(5) };
+        index.bulk_with(vec![delete], logged()).await.unwrap().check().unwrap();
+        // The last block of the log has some room.
+        let mut taken = 0_u32;
+        let full = loop {
+            let title = format!("typhoid {}", "w".repeat(300));
+            match index.bulk_with(vec![upsert(&taken.to_string(), &title)], logged()).await {
+                Ok(report) => report.check().unwrap(),
+                Err(error) => break error,
+            }
+            taken += 1;
+            assert!(taken < 1_000, "nothing fails");
+        };
+        is_full(&full);
+        let refused = DocumentId::new(taken.to_string()).unwrap();
+        assert!(index.get(&refused).await.unwrap().is_none(), "it did not happen");
+        assert!(taken == 0 || index.get(&DocumentId::new("0").unwrap()).await.unwrap().is_some());
+        is_full(&index.bulk_with(vec![upsert("more", "x")], logged()).await.unwrap_err());
+        is_full(&index.health().await.error.unwrap());
+        taken
+    });
+    drop(first);
+    // On the full disk it is opened, or told as full; what was acknowledged is there.
+    let second = runtime();
+    second.block_on(async {
+        match config().open(schema()).await {
+            Ok(index) => assert_holds(&index, taken).await,
+            Err(error) => is_full(&error),
+        }
+    });
+    drop(second);
+    std::fs::remove_file(disk.path().join("filler")).unwrap();
+    runtime().block_on(async {
+        let index = config().open(schema()).await.unwrap();
+        assert_holds(&index, taken).await;
+        index.bulk_with(vec![upsert("more", "x")], logged()).await.unwrap().check().unwrap();
+        index.refresh().await.unwrap();
+        assert_eq!(index.health().await.status, HealthStatus::Up);
+        assert_eq!(index.count(&Query::all().into()).await.unwrap(), u64::from(taken) + 2);
+        index.close().await.unwrap();
+    });
+}
+
+async fn assert_holds(index: &dyn SearchIndex, taken: u32) {
+    let there = async |id: &str| index.get(&DocumentId::new(id).unwrap()).await.unwrap().is_some();
+    assert!(there("old").await && !there("gone").await);
+    for row in 0..taken {
+        assert!(there(&row.to_string()).await, "{row} of {taken}");
+    }
+    assert!(!there(&taken.to_string()).await);
+}
+
+#[test]
+fn what_was_logged_on_a_disk_that_is_full_is_there_behind_a_crash() {
+    SmallDisk::run(4, "embedded::full_disk::the_process_that_logs_on_the_small_disk");
+}

@@ -3,6 +3,7 @@
 mod damage;
 mod folder;
 mod full_disk;
+mod logged;
 mod reindex;
 
 use statehouse_search::{Field, Operation, Record, Schema};

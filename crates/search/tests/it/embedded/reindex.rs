@@ -12,8 +12,8 @@ use statehouse_core::ErrorKind;
 use statehouse_core::conformance::rounds;
 use statehouse_core::layer::Layer;
 use statehouse_search::{
-    BeginOptions, DocumentId, Field, GenerationOptions, GenerationState, LayeredIndex, Operation, Query, Reindex,
-    Schema, SearchIndex, SearchIndexExt as _, TantivyConfig, rollback,
+    BeginOptions, BulkOptions, DocumentId, Durability, Field, GenerationOptions, GenerationState, LayeredIndex,
+    Operation, Query, Reindex, Schema, SearchIndex, SearchIndexExt as _, TantivyConfig, rollback,
 };
 
 use crate::changed::{document, is_old, new_schema, old_schema};
@@ -50,16 +50,19 @@ async fn the_process_that_indexes_anew_and_is_killed() {
     }
 }
 
+/// Committed and logged by turns.
 async fn write(index: &dyn SearchIndex, mut log: std::fs::File) {
     for n in 0_u64.. {
+        let durability = if n % 2 == 0 { Durability::Committed } else { Durability::Logged };
+        let options = BulkOptions::default().with_durability(durability);
         let id = format!("{}-{n}", std::process::id());
         let upsert = Operation::Upsert(document(index.schema(), &id, n));
-        index.bulk(vec![upsert]).await.unwrap().check().unwrap();
+        index.bulk_with(vec![upsert], options.clone()).await.unwrap().check().unwrap();
         writeln!(log, "+ {id}").unwrap();
         if n % 3 == 0 {
             writeln!(log, "? {id}").unwrap();
             let delete = Operation::Delete { id: DocumentId::new(&id).unwrap(), version: None };
-            index.bulk(vec![delete]).await.unwrap().check().unwrap();
+            index.bulk_with(vec![delete], options).await.unwrap().check().unwrap();
             writeln!(log, "- {id}").unwrap();
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
