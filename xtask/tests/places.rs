@@ -66,12 +66,13 @@ fn every_idea_is_where_the_table_says() {
     let wrong: Vec<_> =
         ideas.iter().flat_map(|idea| SERVICES.map(|service| wrong(&crates(), service, *idea))).flatten().collect();
     assert_eq!(wrong, [""; 0]);
-    let named = ideas.iter().flat_map(|(_, but)| paths(but));
+    let of_one = |path: &&str| SERVICES.contains(&path.split('/').next().unwrap_or_default());
+    let named = ideas.iter().flat_map(|(places, but)| paths(places).filter(of_one).chain(paths(but)));
     let gone = named.filter(|path| {
         let some = SERVICES.iter().any(|service| is_there(&crates().join(service), path));
         !some && !crates().join(path).exists() && !crates().join("..").join(path).exists()
     });
-    assert_eq!(gone.collect::<Vec<_>>(), [""; 0], "exceptions that are none");
+    assert_eq!(gone.collect::<Vec<_>>(), [""; 0], "files that are none");
 }
 
 #[test]
@@ -112,4 +113,45 @@ fn golden_bytes_in_files_are_named_by_format_and_version() {
     let wrong: Vec<_> = names.iter().filter(|name| !is_right(name)).collect();
     assert_eq!(wrong, [""; 0], "golden/<format>-v<version>.<hex, txt or bin>");
     assert!(["record.hex", "record-v1", "record-vx.hex"].iter().all(|name| !is_right(name)));
+}
+
+/// The types whose options have a deadline in a file that is not of options.
+fn options_elsewhere(file: &str, source: &str) -> Vec<String> {
+    if file.contains("/options") {
+        return Vec::new();
+    }
+    let blocks = source.split("pub struct ").skip(1).filter_map(|rest| rest.split_once('{'));
+    let with_deadline =
+        |fields: &str| fields.split("\n}").next().is_some_and(|fields| fields.contains("pub deadline:"));
+    let made = source.contains("deadline_options! {").then(|| format!("{file}: deadline_options!"));
+    let written = blocks.filter(|(name, fields)| name.trim().ends_with("Options") && with_deadline(fields));
+    made.into_iter().chain(written.map(|(name, _)| format!("{file}: {}", name.trim()))).collect()
+}
+
+/// The limits that are of no type in a file that is not of limits.
+fn limits_elsewhere(file: &str, source: &str) -> Vec<String> {
+    let found = source.lines().filter(|line| line.starts_with("pub const MAX_") && !file.ends_with("/src/limits.rs"));
+    found.map(|line| format!("{file}: {line}")).collect()
+}
+
+#[test]
+fn options_and_limits_are_in_their_files() {
+    let all: Vec<_> = SERVICES.iter().flat_map(|service| sources(&format!("crates/{service}/src"))).collect();
+    let elsewhere =
+        all.iter().flat_map(|(file, source)| [options_elsewhere(file, source), limits_elsewhere(file, source)]);
+    assert_eq!(elsewhere.flatten().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn options_and_limits_elsewhere_are_found() {
+    let source =
+        "pub struct AOptions {\n    pub deadline: Option<Duration>,\n}\n\npub struct B {\n    pub deadline: u8,\n}\n";
+    assert_eq!(options_elsewhere("crates/a/src/hits.rs", source), ["crates/a/src/hits.rs: AOptions"]);
+    assert_eq!(options_elsewhere("crates/a/src/hits.rs", "core::deadline_options! {\n").len(), 1);
+    assert_eq!(options_elsewhere("crates/a/src/hits.rs", "pub struct AOptions {\n    pub field: u8,\n}\n"), [""; 0]);
+    assert_eq!(options_elsewhere("crates/a/src/options.rs", source), [""; 0]);
+    assert_eq!(options_elsewhere("crates/a/src/options/more.rs", source), [""; 0]);
+    let source = "pub const MAX_A: u8 = 1;\nimpl A {\n    pub const MAX_LEN: u8 = 1;\n}\n";
+    assert_eq!(limits_elsewhere("crates/a/src/a.rs", source), ["crates/a/src/a.rs: pub const MAX_A: u8 = 1;"]);
+    assert_eq!(limits_elsewhere("crates/a/src/limits.rs", source), [""; 0]);
 }

@@ -1,7 +1,6 @@
 //! Generations of an index: what a reindex makes, compares and exchanges.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use statehouse_core::{Error, ErrorKind, Result};
 
@@ -20,7 +19,7 @@ pub struct Generation {
     /// How many documents it holds.
     pub documents: u64,
     /// A checksum over the ids and versions of all of them, in whatever order: two generations that have it in common hold
-    /// the same. None unless it is [asked for](GenerationsOptions::checksums).
+    /// the same. None unless it is [asked for](crate::GenerationsOptions::checksums).
     pub checksum: Option<u64>,
 }
 
@@ -122,108 +121,6 @@ impl Digest {
         let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         Self { documents: 1, checksum: hash ^ (hash >> 31) }
     }
-}
-
-statehouse_core::deadline_options! {
-    /// Options of comparing an index with a schema, or of adapting it in place.
-    EnsureOptions
-    /// Options of what is done about one generation.
-    GenerationOptions
-}
-
-/// Options of a look at the generations.
-///
-/// ```
-/// use statehouse_search::GenerationsOptions;
-///
-/// let options = GenerationsOptions::default().with_checksums();
-/// assert!(options.checksums);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GenerationsOptions {
-    /// Whether to read all ids, for [`Generation::checksum`].
-    pub checksums: bool,
-    /// How long this call may take; the backend's own limit if none.
-    pub deadline: Option<Duration>,
-}
-
-impl GenerationsOptions {
-    /// With checksums.
-    #[must_use]
-    pub const fn with_checksums(mut self) -> Self {
-        self.checksums = true;
-        self
-    }
-
-    statehouse_core::with_deadline!();
-}
-
-/// Options of a new generation.
-///
-/// ```
-/// use statehouse_search::BeginOptions;
-///
-/// let options = BeginOptions::default().with_renamed("title", "name");
-/// assert_eq!(options.renamed, [("title".to_owned(), "name".to_owned())]);
-/// assert!(options.with_rows().from_rows);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BeginOptions {
-    /// Fields of the live generation that have another name in the new one: old and new.
-    pub renamed: Vec<(String, String)>,
-    /// Whether it is filled from rows, by [`Reach::Own`](crate::Reach::Own), and not by copies. What it cannot hold is then written to no generation, and
-    /// one in which there are rows of an earlier time is begun anew.
-    pub from_rows: bool,
-    /// How long this call may take; the backend's own limit if none.
-    pub deadline: Option<Duration>,
-}
-
-impl BeginOptions {
-    /// With a field that has another name in the new generation.
-    #[must_use]
-    pub fn with_renamed(mut self, old: impl Into<String>, new: impl Into<String>) -> Self {
-        self.renamed.push((old.into(), new.into()));
-        self
-    }
-
-    /// One that is filled from rows.
-    #[must_use]
-    pub const fn with_rows(mut self) -> Self {
-        self.from_rows = true;
-        self
-    }
-
-    statehouse_core::with_deadline!();
-}
-
-/// What makes a generation live.
-///
-/// ```
-/// use statehouse_search::{ActivateOptions, Verify};
-///
-/// let options = ActivateOptions::default().with_verify(Verify::Nothing);
-/// assert_eq!(options.verify, Verify::Nothing);
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ActivateOptions {
-    /// What it must hold.
-    pub verify: Verify,
-    /// How long this call may take; the backend's own limit if none. An embedded index has none for this.
-    pub deadline: Option<Duration>,
-}
-
-impl ActivateOptions {
-    /// With what it must hold.
-    #[must_use]
-    pub const fn with_verify(mut self, verify: Verify) -> Self {
-        self.verify = verify;
-        self
-    }
-
-    statehouse_core::with_deadline!();
 }
 
 /// What a generation must hold to become live.

@@ -1,101 +1,20 @@
 //! All hits of a request, one after another, of one state of the index.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use statehouse_core::{Error, ErrorKind, Result};
+use statehouse_core::Result;
 
 use crate::cursor::Cursor;
 use crate::print::print;
 use crate::{Hit, Schema, SearchRequest};
-
-/// How all hits are read.
-///
-/// ```
-/// use std::time::Duration;
-/// use statehouse_search::HitsOptions;
-///
-/// let export = HitsOptions::default().with_page_size(200).with_keep_alive(Duration::from_secs(600));
-/// let hasty = HitsOptions::default().with_deadline(Duration::from_secs(2)); // for each page
-/// # let _ = (export, hasty);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HitsOptions {
-    /// How many hits are fetched at a time, and how many are in memory at most, whole: 1,000 unless set, 1 to
-    /// [`MAX_WINDOW`](SearchRequest::MAX_WINDOW).
-    pub page_size: u64,
-    /// How long the state is held while nobody asks for the next page: a minute unless set, a millisecond to a day. It must be
-    /// longer than the work for `page_size` hits takes.
-    pub keep_alive: Duration,
-    /// How long it may take to open, and how long each page may take; the backend's own limit if none. The pauses of who
-    /// reads do not count.
-    pub deadline: Option<Duration>,
-}
-
-impl Default for HitsOptions {
-    fn default() -> Self {
-        Self { page_size: 1_000, keep_alive: Duration::from_secs(60), deadline: None }
-    }
-}
-
-impl HitsOptions {
-    /// The longest that a state is held between two pages: OpenSearch's `point_in_time.max_keep_alive`.
-    pub const MAX_KEEP_ALIVE: Duration = Duration::from_secs(86_400);
-
-    /// With how many hits are fetched at a time.
-    #[must_use]
-    pub const fn with_page_size(mut self, hits: u64) -> Self {
-        self.page_size = hits;
-        self
-    }
-
-    /// With how long the state is held between two pages.
-    #[must_use]
-    pub const fn with_keep_alive(mut self, pause: Duration) -> Self {
-        self.keep_alive = pause;
-        self
-    }
-
-    statehouse_core::with_deadline!();
-
-    /// The request for a page of all hits, whatever size it has, and however far it has its total counted; its `after` is where the first begins.
-    ///
-    /// # Errors
-    /// `InvalidInput` for an option out of its range, and for what is of one page alone; `Unsupported` where hits are collapsed.
-    pub fn request(&self, request: &SearchRequest) -> Result<SearchRequest> {
-        if request.from > 0 {
-            return Err(Error::invalid_input(format!(
-                "all hits begin with the first or behind a cursor, not at from ({})",
-                request.from
-            )));
-        }
-        if request.counted() > 0 {
-            return Err(Error::invalid_input("facets are counted by a search, not while all hits are read"));
-        }
-        if let Some(field) = &request.collapse {
-            let message = "hits are collapsed by a search, not while all hits are read";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_key(field));
-        }
-        let (most, longest) = (SearchRequest::MAX_WINDOW, Self::MAX_KEEP_ALIVE);
-        if !(1..=most).contains(&self.page_size) {
-            return Err(Error::invalid_input(format!("a page must have 1 to {most} hits, not {}", self.page_size)));
-        }
-        if !(Duration::from_millis(1)..=longest).contains(&self.keep_alive) {
-            let message = format!("a state is held for 1 ms to {longest:?}, not {:?}", self.keep_alive);
-            return Err(Error::invalid_input(message));
-        }
-        Ok(request.clone().with_size(self.page_size))
-    }
-}
 
 /// All hits of a request, each once and in the order of pages, of one state of the index: that of the moment in which it was
 /// opened, made by [`hits`](crate::SearchIndexExt::hits).
 ///
 /// What is written, deleted, merged or put in the index's place meanwhile changes nothing in what it gives. It holds one page
 /// in memory, and may besides hold what up to 10,000 further hits are sorted by. The state is held until the last page was fetched, until this is dropped, and for at most
-/// [`keep_alive`](HitsOptions::keep_alive) without the next page being asked for: it costs the disk what was deleted since, and keeps the folder of an index
+/// [`keep_alive`](crate::HitsOptions::keep_alive) without the next page being asked for: it costs the disk what was deleted since, and keeps the folder of an index
 /// in use. A page that fails or was not waited for counts as asked for, and the hits of a page that are handed out do not: the
 /// work for `page_size` hits must be done within `keep_alive`. That time passes on the runtime in which the last page was asked for:
 /// if that has ended, the state is held until this is used or dropped.
@@ -281,6 +200,7 @@ pub trait HitPages: Debug + Send + Sync + 'static {
 mod tests {
     use std::future::pending;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::Record;

@@ -187,6 +187,7 @@ mod record;
 mod reindex;
 mod request;
 mod schema;
+mod size;
 mod stats;
 mod suggest;
 #[cfg(feature = "tantivy")]
@@ -204,39 +205,39 @@ pub use api::{SearchIndex, SearchIndexExt};
 pub use bulk::Operation;
 pub use cursor::Cursor;
 pub use facet::{Facet, FacetRange, FacetValue, RangeCount, RangeFacet};
-pub use generation::{
-    ActivateOptions, BeginOptions, Digest, EnsureOptions, Generation, GenerationOptions, GenerationState,
-    GenerationsOptions, Scan, Verify,
-};
+pub use generation::{Digest, Generation, GenerationState, Scan, Verify};
 pub use histogram::{Bucket, Empty, Histogram, Interval};
-pub use hits::{End, HitPage, HitPages, Hits, HitsOptions};
+pub use hits::{End, HitPage, HitPages, Hits};
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use indexes::Indexes;
 pub use layered::LayeredIndex;
 pub use limits::{
-    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUZZY_TERM, MAX_FUZZY_TEXT, MAX_HIGHLIGHTS,
-    MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT, MAX_SORTS,
-    MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
+    MAX_BOOST, MAX_CLAUSES, MAX_DEPTH, MAX_EXACT_WORDS, MAX_FACETS, MAX_FUNCTION, MAX_FUZZY_TERM, MAX_FUZZY_TEXT,
+    MAX_HIGHLIGHTS, MAX_PATTERN, MAX_PATTERN_ASTERISKS, MAX_POSITIONS, MAX_PROJECTED, MAX_QUERY_TEXT, MAX_REQUEST_TEXT,
+    MAX_SORTS, MAX_TERM_LEN, MAX_TERMS, MAX_VALUE_BYTES, MAX_VERSION,
 };
 #[cfg(any(feature = "opensearch", feature = "tantivy"))]
 pub use mass_indexer::{MassIndexed, MassIndexer};
 #[cfg(feature = "opensearch")]
 pub use opensearch::{OpenSearchConfig, OpenSearchIndex};
-pub use options::{BulkOptions, Durability, GetOptions, MergeOptions, Reach, Refresh, RefreshOptions, SearchOptions};
+pub use options::{
+    ActivateOptions, BeginOptions, BulkOptions, Durability, EnsureOptions, GenerationOptions, GenerationsOptions,
+    GetOptions, HitsOptions, MergeOptions, Reach, Refresh, RefreshOptions, SearchOptions,
+};
 pub use outcome::{BulkReport, Outcome};
 pub use query::{
     AllQuery, BoolQuery, BoostMode, ConstantQuery, Curve, Decay, DisMaxQuery, ExactFirstQuery, ExistsQuery, FieldBoost,
-    FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MAX_FUNCTION, MatchPrefixQuery, MatchQuery,
-    MinimumMatch, Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery,
-    PrefixQuery, PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString,
-    Synonyms, TermQuery, TermsQuery, WildcardQuery,
+    FieldValueFactor, FunctionScoreQuery, Fuzziness, FuzzyQuery, IdsQuery, MatchPrefixQuery, MatchQuery, MinimumMatch,
+    Modifier, MultiMatchMode, MultiMatchQuery, Operator, ParsedQuery, PhrasePrefixQuery, PhraseQuery, PrefixQuery,
+    PrefixWords, Query, QueryWarning, QueryWarningKind, RangeQuery, ScoreFunction, SimpleQueryString, Synonyms,
+    TermQuery, TermsQuery, WildcardQuery,
 };
 pub use record::{DocumentId, Record, Value};
 #[cfg(any(test, feature = "conformance", feature = "opensearch", feature = "tantivy"))]
 pub use reindex::{Progress, Reindex, Reindexed, Rows, rollback, rows_of};
 pub use request::{Fragment, Highlight, Hit, Missing, Order, Projection, SearchRequest, SearchResponse, Sort, SortKey};
 pub use schema::diff::{SchemaChange, SchemaDiff};
-pub use schema::{Field, FieldKind, MAX_TERM_LEN, Norms, Schema, SchemaBuilder};
+pub use schema::{Field, FieldKind, Norms, Schema, SchemaBuilder};
 #[cfg(feature = "derive")]
 pub use statehouse_derive::Document;
 pub use stats::Stats;

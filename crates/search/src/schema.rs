@@ -13,10 +13,6 @@ use statehouse_core::{Error, Result};
 
 use crate::analysis::{Analyzer, Normalizer};
 
-/// The longest term of a keyword, or of a text that is one term, in bytes of UTF-8 behind the field's normalizer or
-/// filters: Lucene's limit.
-pub const MAX_TERM_LEN: usize = 32_766;
-
 /// What an index holds: named fields, and the analyzers that turn text into terms.
 ///
 /// One definition is compiled to tantivy and to OpenSearch. It is stored with the index and compared when that is

@@ -7,11 +7,11 @@ use std::ops::Bound;
 use documents::fits;
 use statehouse_core::{Error, ErrorKind, Result};
 
-use crate::MAX_FUNCTION;
 use crate::analysis::TokenStream;
 use crate::cursor::{Cursor, damaged};
-use crate::limits::{MAX_BOOST, MAX_FUZZY_TERM, MAX_POSITIONS, Size, TermCount, at_most};
+use crate::limits::{MAX_BOOST, MAX_FUNCTION, MAX_FUZZY_TERM, MAX_POSITIONS, at_most};
 use crate::print::print;
+use crate::size::{Size, TermCount};
 use crate::wildcard::Pattern;
 use crate::{
     BoolQuery, DocumentId, Field, FieldBoost, FieldKind, FunctionScoreQuery, Fuzziness, MatchQuery, MinimumMatch,

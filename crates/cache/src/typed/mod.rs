@@ -1,4 +1,4 @@
-//! The cache that applications use: values of one type under a name.
+//! The cache that applications use: values of one type under a name. Its verbs, from `get` to `clear`, are in `verbs.rs`.
 
 mod builder;
 mod cache;

@@ -1,4 +1,5 @@
-//! What applications use: the files of one namespace, and what is done with them, described step by step.
+//! What applications use: the files of one namespace, and what is done with them, described step by step. All verbs begin in this
+//! file; how each goes on is in the file of its name: `put.rs`, `get.rs`.
 
 /// What a builder gives when it is awaited: what was done, and with a condition its outcome.
 macro_rules! awaited {

@@ -2,8 +2,8 @@ use statehouse_core::ErrorKind;
 
 use super::*;
 use crate::analysis::Analyzer;
-use crate::limits::Size;
 use crate::print::print;
+use crate::size::Size;
 use crate::{
     BoostMode, Curve, Decay, Field, FieldBoost, FieldValueFactor, Fuzziness, MAX_SORTS, MAX_TERM_LEN, MinimumMatch,
     Modifier, Operator, Query, Schema, ScoreFunction, SearchRequest, Sort,

@@ -11,7 +11,7 @@ use statehouse_core::{Error, ErrorKind, Result};
 use super::error;
 use super::mapping::sort_value;
 use super::query::compile;
-use crate::limits::TermCount;
+use crate::size::TermCount;
 use crate::{
     Facet, FacetRange, FacetValue, Histogram, Interval, Query, RangeCount, RangeFacet, Schema, SearchRequest,
     SearchResponse, Stats, Value,

@@ -7,10 +7,10 @@ use statehouse_core::conformance::fuzz::{Target, close_json};
 
 #[cfg(feature = "tantivy")]
 use super::tests::requests;
-#[cfg(feature = "tantivy")]
-use crate::limits::Size;
 use crate::opensearch::onward::Onward;
 use crate::opensearch::{bulk, error, search, source};
+#[cfg(feature = "tantivy")]
+use crate::size::Size;
 use crate::work::Stop;
 use crate::{DocumentId, Facet, Field, Highlight, Operation, Projection, Query, Record, Schema, SearchRequest, Sort};
 #[cfg(feature = "tantivy")]

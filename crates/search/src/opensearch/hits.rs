@@ -20,8 +20,8 @@ use super::search::{self, Sharded};
 use super::{OpenSearchIndex, error};
 use crate::cursor::Cursor;
 use crate::lease::{Lease, gone};
-use crate::limits::Size;
 use crate::print::print;
+use crate::size::Size;
 use crate::work::away;
 use crate::{HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest, Total};
 

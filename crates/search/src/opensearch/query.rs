@@ -11,7 +11,7 @@ use statehouse_core::Result;
 
 use super::function;
 use super::mapping::{ID, biased, needs_presence, presence};
-use crate::limits::TermCount;
+use crate::size::TermCount;
 use crate::wildcard::Pattern;
 use crate::{
     BoolQuery, Field, FieldBoost, FieldKind, FunctionScoreQuery, Fuzziness, MatchPrefixQuery, MatchQuery, MinimumMatch,

@@ -12,7 +12,7 @@ use super::client::{self, Call, SHORT_ANSWER};
 use super::generations::Home;
 use super::onward::Onward;
 use super::{OpenSearchIndex, error, search, source};
-use crate::limits::Size;
+use crate::size::Size;
 use crate::work::{Stop, away};
 use crate::{DocumentId, GetOptions, Projection, Query, Record, Schema, SearchOptions, SearchRequest, SearchResponse};
 

@@ -17,8 +17,8 @@ use super::query::compile;
 use super::source::{self, Read};
 use crate::cursor::Cursor;
 use crate::highlight::Marker;
-use crate::limits::{Size, TermCount};
 use crate::print::print;
+use crate::size::{Size, TermCount};
 use crate::work::Stop;
 use crate::{
     FieldKind, Hit, HitPage, Missing, Order, Projection, Query, Schema, SearchRequest, SearchResponse, SortKey, Total,

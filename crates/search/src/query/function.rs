@@ -5,10 +5,6 @@ use std::time::Duration;
 
 use crate::Value;
 
-/// How much a function of values may count in a score at most, and the product of those of function scores within each other:
-/// so that no score is infinite, whatever the index holds.
-pub const MAX_FUNCTION: f32 = 1e18;
-
 /// What becomes of a query's score and what a function gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -16,7 +16,7 @@ mod tree;
 pub(crate) use self::arithmetic::Prepared;
 pub use self::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
 pub use self::exact_first::ExactFirstQuery;
-pub use self::function::{BoostMode, Curve, Decay, FieldValueFactor, MAX_FUNCTION, Modifier, ScoreFunction};
+pub use self::function::{BoostMode, Curve, Decay, FieldValueFactor, Modifier, ScoreFunction};
 pub use self::minimum::MinimumMatch;
 pub use self::phrase_prefix::PhrasePrefixQuery;
 pub use self::simple::{ParsedQuery, QueryWarning, QueryWarningKind, SimpleQueryString};

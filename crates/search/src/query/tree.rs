@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::exact::{AllQuery, ExistsQuery, IdsQuery, RangeQuery, TermQuery, TermsQuery};
 use super::exact_first::ExactFirstQuery;
-use super::function::{BoostMode, MAX_FUNCTION, ScoreFunction};
+use super::function::{BoostMode, ScoreFunction};
 use super::minimum::MinimumMatch;
 use super::phrase_prefix::PhrasePrefixQuery;
 use super::text::{
@@ -13,6 +13,7 @@ use super::text::{
     PhraseQuery, PrefixQuery, PrefixWords, WildcardQuery,
 };
 use crate::Value;
+use crate::limits::MAX_FUNCTION;
 
 /// What to look for: one tree, compiled to tantivy and to OpenSearch.
 ///

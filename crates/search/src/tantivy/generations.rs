@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_the_pointer_are_these() {
+    fn the_golden_bytes_are_what_the_table_says() {
         let folder = tempfile::tempdir().unwrap();
         let generations = Generations::open(folder.path()).unwrap();
         generations.publish(&Pointer::to("000001".to_owned())).unwrap();

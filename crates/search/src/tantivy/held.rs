@@ -18,7 +18,7 @@ use super::sought::{Sought, find};
 use super::{DEADLINE, TantivyIndex, blocking};
 use crate::cursor::Cursor;
 use crate::lease::Lease;
-use crate::limits::Size;
+use crate::size::Size;
 use crate::work::Stop;
 use crate::{End, Hit, HitPage, HitPages, Hits, HitsOptions, Schema, SearchRequest, Total};
 

@@ -11,7 +11,7 @@ use super::answer;
 use super::client::{Client, OPERATION};
 use super::plan::has_column;
 use super::sought;
-use crate::limits::Size;
+use crate::size::Size;
 use crate::work::{Stop, panicked};
 use crate::{Projection, Query, Schema, SearchRequest, SearchResponse};
 

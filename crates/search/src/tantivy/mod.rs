@@ -72,7 +72,7 @@ use self::queued::Queued;
 use self::shelf::{Filler, Generation, Shelf};
 use self::sought::find;
 use crate::counters::Writes;
-use crate::limits::Size;
+use crate::size::Size;
 use crate::work::{Stop, away, within};
 use crate::{
     ActivateOptions, BeginOptions, BulkOptions, BulkReport, DocumentId, Durability, EnsureOptions, GenerationOptions,
@@ -118,6 +118,9 @@ use crate::{
 /// `meta.json` and `.managed.json` end with a line `#crc32` and the CRC-32 of what stands before. In `meta.json` there is a
 /// line before that, `#files` and a JSON object with the length of each segment's files, and the CRC-32 of its last 128 bytes,
 /// which hold its checksum: a file of another segment or another commit in its place is noticed.
+///
+/// A document is `tantivy/mapping/format.rs` of this crate, byte by byte, and a record of a delete `tantivy/traces/format.rs`; the
+/// pointer is `tantivy/generations.rs`, and the lines with checksums are `tantivy/sealed.rs` and `tantivy/sealed/prints.rs`.
 ///
 /// ```
 /// use statehouse_search::{

@@ -12,7 +12,7 @@ use super::function::Function;
 use super::node::{BoolNode, FunctionNode, Node, Set, TermNode, boosted, combine, dis_max, prefix, simplify, term};
 use super::snapshot::Snapshot;
 use crate::analysis::Token;
-use crate::limits::TermCount;
+use crate::size::TermCount;
 use crate::wildcard::Pattern;
 use crate::work::Stop;
 use crate::{

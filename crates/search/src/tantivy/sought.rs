@@ -5,7 +5,7 @@ use statehouse_core::Result;
 use super::plan;
 use super::snapshot::Snapshot;
 use super::weight::{self, Weight};
-use crate::limits::TermCount;
+use crate::size::TermCount;
 use crate::work::Stop;
 use crate::{Query, SearchRequest};
 

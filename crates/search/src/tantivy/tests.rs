@@ -21,8 +21,8 @@ use statehouse_core::conformance::{Backend, Warnings};
 use statehouse_core::{Capabilities, Clock, Error, ErrorKind, ManualClock, Retry, ServiceUrl, Timestamp};
 use tempfile::TempDir;
 
-use crate::limits::Size;
 use crate::parity::{self, Kind};
+use crate::size::Size;
 use crate::work::Stop;
 use crate::{
     BulkOptions, DocumentId, Durability, Field, Operation, Outcome, Query, Record, Refresh, Schema, SearchIndex,

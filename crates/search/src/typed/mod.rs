@@ -1,4 +1,5 @@
-//! What applications use: an index of a type of theirs, and handles for its fields.
+//! What applications use: an index of a type of theirs, and handles for its fields. Its verbs, from `upsert` to `refresh`, are in
+//! `index.rs`; how a search, a write and all hits go on is in `search.rs`, `write.rs` and `hits.rs`.
 
 mod document;
 mod fields;

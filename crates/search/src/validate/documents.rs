@@ -3,8 +3,7 @@
 use statehouse_core::{Error, ErrorKind, Result};
 
 use crate::analysis::Tokenizer;
-use crate::limits::MAX_VERSION;
-use crate::schema::MAX_TERM_LEN;
+use crate::limits::{MAX_TERM_LEN, MAX_VERSION};
 use crate::{Field, FieldKind, Operation, Record, Schema, Value};
 
 impl Schema {

@@ -50,7 +50,8 @@ const OPERATION: Operations = Operations::of("local");
 /// | `ab/cdef…` | one session: a [`Record`](crate::Record) in a [`statehouse_core::Envelope`], under its key in hexadecimal |
 /// | `tmp/` | what is being written: it is synced there, and renamed into its place |
 ///
-/// A file's modification time is when the session was last used, so that a touch writes no data.
+/// A record is `record/format.rs` of this crate, byte by byte, and what a sealed store seals of it `sealed/format.rs`. A file's
+/// modification time is when the session was last used, so that a touch writes no data.
 ///
 /// Which sessions are whose is in memory: it is read with all sessions when the folder is opened, and kept since. A login that began
 /// before that is refused; and where a file cannot be read, so are lists, revocations and logins with a limit until it can. A revocation is

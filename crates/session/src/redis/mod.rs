@@ -42,7 +42,8 @@ use crate::token::{SessionKey, VerifierHash};
 /// with the server's time, and that the server expires. Every operation on a session is one script or command on this one key, and on the
 /// epochs of whoever is logged in to it where they lie on the same server, so all of it works in a cluster. `namespace:session:marks:LOCK` is the mark of a lock that guards the store, see
 /// [`REFUSE_STALE`](statehouse_redis::REFUSE_STALE): a script looks at it together with the session, which in a cluster is in
-/// another slot, so that a cluster is not [`FENCED`].
+/// another slot, so that a cluster is not [`FENCED`]. A record is `record/format.rs` of this crate, byte by byte, and what a sealed
+/// store seals of it `sealed/format.rs`.
 ///
 /// # Consistency
 /// Replication is asynchronous: after a failover, what was acknowledged in the last moments may be missing. A missing

@@ -1,4 +1,6 @@
-//! The session of one request.
+//! The session of one request. Its verbs: `get`, `insert`, `update` and `remove` are in `handle.rs`, `login` and `logout` in
+//! `identity.rs`, `commit` in `commit.rs`, `list` and `revoke` in `devices.rs`, `flash` and `take_flash` in `flash.rs`,
+//! `csrf_token` in `csrf.rs`.
 
 mod at_once;
 mod commit;

@@ -9,7 +9,7 @@ use super::options::SimpleQueryString;
 use super::read::{Clause, Item, Kind, Sign, floor};
 use super::warning::{QueryWarning, QueryWarningKind};
 use crate::analysis::TokenStream;
-use crate::limits::Share;
+use crate::size::Share;
 use crate::{Field, FieldBoost, FieldKind, Fuzziness, Operator, Query, Schema, Value};
 
 /// Clauses one of which is enough, with the sign of them all.

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_golden_bytes_are_what_the_layout_says() {
+    fn the_golden_bytes_are_what_the_table_says() {
         let long = "x".repeat(200);
         let directory = directory(&[("0a1b.idx", &long), ("0a1b.7.del", "d"), ("0a1b.6.del", "older"), ("other", "o")]);
         let listed = Seen::default().list(&directory, LIST).unwrap();

@@ -104,7 +104,7 @@ async fn a_short_search_behind_a_cursor_runs_in_place_while_it_looks_up_little()
     index.refresh().await.unwrap();
     let segments = index.client().unwrap().snapshot().segments.len();
     let in_place = |request: &SearchRequest| {
-        let size = crate::limits::Size::of_request(request).unwrap();
+        let size = crate::size::Size::of_request(request).unwrap();
         crate::tantivy::inplace::search((&index.client().unwrap(), index.schema()), request, size).unwrap().is_some()
     };
     let words = |count: usize| {
@@ -168,7 +168,7 @@ async fn a_short_search_runs_in_place() {
     let rows = (0..100).map(|n| Record::new(n.to_string()).unwrap().with("title", "short text").with("rank", n as i64));
     index.bulk(rows.map(Operation::Upsert).collect()).await.unwrap().check().unwrap();
     let in_place = |request: &SearchRequest| {
-        let size = crate::limits::Size::of_request(request).unwrap();
+        let size = crate::size::Size::of_request(request).unwrap();
         crate::tantivy::inplace::search((&index.client().unwrap(), index.schema()), request, size).unwrap().is_some()
     };
     let short = || SearchRequest::new(Query::matches("title", "short text"));
@@ -201,7 +201,7 @@ async fn a_short_search_runs_in_place() {
 async fn a_phrase_in_a_large_document_does_not_run_in_place() {
     let index = TantivyConfig::memory().open(schema()).await.unwrap();
     let in_place = |request: SearchRequest| {
-        let size = crate::limits::Size::of_request(&request).unwrap();
+        let size = crate::size::Size::of_request(&request).unwrap();
         crate::tantivy::inplace::search((&index.client().unwrap(), index.schema()), &request, size).unwrap().is_some()
     };
     let phrase = || Query::phrase("title", "a b").into();

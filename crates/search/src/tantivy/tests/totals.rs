@@ -3,7 +3,7 @@
 use statehouse_core::conformance::rounds;
 
 use crate::conformance::{Worn, requests, schema};
-use crate::limits::Size;
+use crate::size::Size;
 use crate::tantivy::best::Best;
 use crate::tantivy::shape::Known;
 use crate::tantivy::sought::find;
