@@ -214,20 +214,21 @@ impl Client {
                 applied.unwrap_or_else(Outcome::Failed)
             })
             .collect();
-        let Some(undo) = undo else { return Ok(outcomes) };
-        let kept = if logged {
-            self.keep(&mut writer, &snapshot, ids.iter().zip(&outcomes))
-        } else {
-            self.try_commit(&mut writer)
-        };
-        if let Err(NotShown { cause, perhaps }) = kept {
-            if perhaps {
-                // They wait for the next commit: whatever the folder holds then, it comes to what they say.
-                return Err(in_doubt(cause));
+        if let Some(undo) = undo {
+            let kept = if logged {
+                self.keep(&mut writer, &snapshot, ids.iter().zip(&outcomes))
+            } else {
+                self.try_commit(&mut writer)
+            };
+            if let Err(NotShown { cause, perhaps }) = kept {
+                if perhaps {
+                    // They wait for the next commit: whatever the folder holds then, it comes to what they say.
+                    return Err(in_doubt(cause));
+                }
+                // Those that were queued before wait for the next commit; these did not happen.
+                undo.all(&self.pending, &mut writer.deleted);
+                return Err(cause);
             }
-            // Those that were queued before wait for the next commit; these did not happen.
-            undo.all(&self.pending, &mut writer.deleted);
-            return Err(cause);
         }
         if self.pending.bytes() > self.config.memory {
             // They wait for no interval: of one that fails, the next write is told, which is not queued beside them.
